@@ -1,0 +1,344 @@
+"""The records of the indexer. Frozen, slotted, keyword-only; each holds the key of the one before.
+
+Digests, URLs and case references never show in a ``repr``: whoever logs a
+record by accident leaks nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+DIGEST_BYTES = 32
+"""Bytes of a PDQ digest: 256 bits, most significant first, as the 64 hex digits read."""
+
+DIGEST_BITS = 8 * DIGEST_BYTES
+
+
+class HashKind(StrEnum):
+    """Kinds of hash that are matched."""
+
+    PDQ = "pdq"
+
+
+class Hasher(StrEnum):
+    """The two ways in which the feed's hashes were made (docs/adr/0002)."""
+
+    CPP = "cpp"
+    WEB = "web"
+
+
+class Variant(StrEnum):
+    """What was done to the pixels before hashing: the eight symmetries of a rectangle.
+
+    Turns are counter-clockwise. ``transpose`` swaps rows and columns,
+    ``transverse`` does so along the other diagonal.
+    """
+
+    UPRIGHT = "upright"
+    MIRROR = "mirror"
+    FLIP = "flip"
+    TURN_180 = "turn180"
+    TRANSPOSE = "transpose"
+    TURN_90 = "turn90"
+    TURN_270 = "turn270"
+    TRANSVERSE = "transverse"
+
+
+class Background(StrEnum):
+    """What a transparent image was flattened on. Opaque images are ``white``."""
+
+    WHITE = "white"
+    BLACK = "black"
+
+
+HASHERS = tuple(Hasher)
+VARIANTS = tuple(Variant)
+DIGESTS_PER_ROW = len(HASHERS) * len(VARIANTS)
+"""Digests of one image on one background: position = hasher * 8 + variant."""
+
+ROW_BYTES = DIGESTS_PER_ROW * DIGEST_BYTES
+
+HASHER_VERSION = 1
+"""Raised whenever the same bytes would give other digests; a recrawl then re-hashes."""
+
+
+def variant_name(position: int, background: Background) -> str:
+    """Name the variant at a position (0-15) of a hash row: ``mirror``, ``mirror+black``."""
+    name = VARIANTS[position % len(VARIANTS)].value
+    return name if background is Background.WHITE else f"{name}+{background.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageHash:
+    """One hash of one image.
+
+    Attributes:
+        digest: 32 raw bytes.
+        quality: PDQ's gradient measure, 0-100. Below 50 the hash says little.
+        variant: name of what was done before hashing.
+    """
+
+    kind: HashKind
+    digest: bytes = field(repr=False)
+    quality: int
+    hasher: Hasher
+    variant: str
+    hasher_version: int = HASHER_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashedImage:
+    """All hashes of one image, without a pixel of it.
+
+    Attributes:
+        rows: one entry for each background: 16 digests, ``ROW_BYTES`` bytes,
+            in the order of ``HASHERS`` and within it of ``VARIANTS``.
+        quality: of the upright *cpp* hash, 0-100.
+        sha256: of the encoded bytes; names the content version.
+        size_bytes: length of the encoded bytes.
+        mime: media type by content, not by header.
+        width: pixels, as stored (before EXIF orientation).
+        height: pixels, as stored.
+    """
+
+    rows: tuple[tuple[Background, bytes], ...] = field(repr=False)
+    quality: int
+    sha256: bytes = field(repr=False)
+    size_bytes: int
+    mime: str
+    width: int
+    height: int
+
+    @property
+    def hashes(self) -> tuple[ImageHash, ...]:
+        """Every hash with its names: 16 for each background."""
+        return tuple(self._iter_hashes())
+
+    def _iter_hashes(self) -> Iterator[ImageHash]:
+        for background, row in self.rows:
+            for position in range(DIGESTS_PER_ROW):
+                yield ImageHash(
+                    kind=HashKind.PDQ,
+                    digest=row[position * DIGEST_BYTES : (position + 1) * DIGEST_BYTES],
+                    quality=self.quality,
+                    hasher=HASHERS[position // len(VARIANTS)],
+                    variant=variant_name(position, background),
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecord:
+    """What is kept of an indexed image: one URL, one record.
+
+    Attributes:
+        key: 16-byte BLAKE2b of the canonical image URL.
+        sha256: content version, 32 bytes.
+        rows: row numbers in the image hash column.
+        etag: for conditional requests, as the server wrote it.
+        hashed_at: when these bytes were hashed first.
+        seen_at: last visit.
+    """
+
+    key: bytes
+    image_url: str = field(repr=False)
+    document_id: str | None = field(default=None, repr=False)
+    sha256: bytes = field(repr=False)
+    mime: str
+    width: int
+    height: int
+    quality: int
+    hasher_version: int
+    rows: tuple[int, ...]
+    etag: str | None = field(default=None, repr=False)
+    last_modified: str | None = None
+    hashed_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseStatus:
+    """One survivor's case behind a signal, and what became of it (the feed's word)."""
+
+    case_ref: str = field(repr=False)
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartnerFeedback:
+    """What another platform said about a signal (the feed's words)."""
+
+    source: str
+    value: str
+    tags: tuple[str, ...] = ()
+
+
+ENDED_WORDS = frozenset({"withdrawn", "deleted"})
+"""Status words, in lower case, that end a case or a signal. Every other word, known or
+not, leaves it live: an unknown word must never cost an active signal."""
+
+
+def has_ended(status: str) -> bool:
+    """Say whether a status word of the feed ends what it stands on."""
+    return status.strip().lower() in ENDED_WORDS
+
+
+def is_live(*, status: str, cases: tuple[CaseStatus, ...]) -> bool:
+    """Decide whether a feed entry is to be matched (docs/adr/0003).
+
+    (1) Without cases the aggregate ``hashStatus`` decides.
+    (2) With several cases the entry lives until all of them have ended.
+    (3) With a single case either word ends it: an aggregate over one case that
+        says ``Withdrawn`` is that person's withdrawal, whichever field came late.
+    """
+    if not cases:
+        return not has_ended(status)  # (1)
+    if all(has_ended(case.status) for case in cases):
+        return False  # (2)
+    return not (len(cases) == 1 and has_ended(status))  # (3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedRecord:
+    """One entry as a feed offers it: a full snapshot that replaces what was held.
+
+    Attributes:
+        kind: the feed's word for the kind of signal, such as ``ImagePDQ``.
+        value: the hash as the feed writes it (hex for PDQ), unchecked.
+        status: the feed's aggregate status word.
+        modified_at: last change in unix seconds, or None if the feed gives none.
+        unknown: names of the fields whose word or shape is not known; the rest of
+            the record counts all the same.
+        extra: fields we do not interpret, as JSON text, kept.
+    """
+
+    kind: str
+    value: str = field(repr=False)
+    status: str
+    cases: tuple[CaseStatus, ...] = field(default=(), repr=False)
+    feedback: tuple[PartnerFeedback, ...] = ()
+    modified_at: int | None = None
+    unknown: tuple[str, ...] = ()
+    extra: str = field(default="", repr=False)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this entry is to be matched."""
+        return is_live(status=self.status, cases=self.cases)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedRecord:
+    """An entry that could not even be read as a record, kept in quarantine.
+
+    Attributes:
+        reason: a short constant name, safe to log.
+        raw: the entry as it came (JSON text or the line).
+    """
+
+    reason: str
+    raw: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedPage:
+    """One page of a feed.
+
+    Attributes:
+        last: whether the set ends here; only then may the cursor move.
+        next_token: token of the next page; None when ``last``.
+        cursor: where the feed says the next set starts (unix seconds), if it says.
+    """
+
+    records: tuple[FeedRecord, ...]
+    refused: tuple[RefusedRecord, ...] = ()
+    last: bool
+    next_token: str | None = field(default=None, repr=False)
+    cursor: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """One feed entry as it is held.
+
+    Attributes:
+        key: 16-byte HMAC of feed, kind and value under a local secret.
+        digest: 32 bytes for PDQ; the value's own bytes for kinds that are not matched.
+        row: row number in the signal hash column, or None for kinds that are not matched.
+    """
+
+    key: bytes
+    feed: str
+    kind: str
+    digest: bytes = field(repr=False)
+    status: str
+    cases: tuple[CaseStatus, ...] = field(default=(), repr=False)
+    feedback: tuple[PartnerFeedback, ...] = ()
+    modified_at: int | None = None
+    added_at: datetime
+    changed_at: datetime
+    row: int | None = None
+    extra: str = field(default="", repr=False)
+
+
+class SignalEventKind(StrEnum):
+    """What happened to a signal."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalEvent:
+    """One entry of the signal log."""
+
+    sequence: int = 0
+    kind: SignalEventKind
+    signal_key: bytes
+    feed: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """An image hash within the threshold of a signal; the best of the image's variants.
+
+    Attributes:
+        image_key: key of the image, or empty for bytes that are not stored.
+        distance_bits: Hamming distance over the whole digest.
+        threshold_bits: the largest distance that still matched, inclusive.
+        hasher: path of the image's hash, or None for a digest that was brought.
+        quality: of the image, 0-100, or None for a digest that was brought.
+        content_sha256: content version of the image that matched.
+    """
+
+    image_key: bytes = b""
+    signal_key: bytes
+    feed: str
+    distance_bits: int
+    threshold_bits: int
+    hasher: Hasher | None = None
+    variant: str | None = None
+    quality: int | None = None
+    content_sha256: bytes = field(default=b"", repr=False)
+
+
+class MatchEventKind(StrEnum):
+    """What happened between an image and a signal."""
+
+    MATCHED = "matched"
+    ENDED = "ended"
+    """The bytes at the URL changed and no longer match."""
+    ALIAS = "alias"
+    """Another URL now leads to an image that matches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchEvent:
+    """One entry of the match log. ``match`` is the one the event is about."""
+
+    sequence: int = 0
+    kind: MatchEventKind
+    match: Match
+    at: datetime

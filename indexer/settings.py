@@ -1,0 +1,234 @@
+"""Typed settings of the indexer, and the reader that turns TOML tables into such settings.
+
+Every field carries its explanation in its metadata; ``config/delist.toml`` and
+``delist init`` are written from it, so code and annotated file cannot differ.
+"""
+
+import types
+import typing
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+from indexer.errors import SettingsError
+
+T = TypeVar("T")
+_MIB = 1024 * 1024
+
+
+def setting(default: Any, doc: str, *, low: int | None = None, high: int | None = None) -> Any:  # noqa: ANN401 - like dataclasses.field
+    """Declare one setting: its default, its explanation with unit, its inclusive range."""
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """[store]: the LMDB environment under the data directory."""
+
+    map_size_bytes: int = setting(
+        64 * 1024 * _MIB,
+        "Largest size of the store in bytes. Address space, not disk: the file grows as needed.",
+        low=_MIB,
+    )
+    max_readers: int = setting(1024, "Most processes and threads that read at once.", low=8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchingSettings:
+    """[matching]: when an image hash matches a signal."""
+
+    threshold_bits: int = setting(
+        31, "Largest Hamming distance that is a match, in bits, inclusive.", low=0, high=31
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashingSettings:
+    """[hashing]: limits that hold before an image is decoded."""
+
+    tier: str = setting("fast", 'Which hashes are made. "fast": both paths, eight dihedral variants.')
+    max_bytes: int = setting(32 * _MIB, "Largest encoded image, in bytes.", low=1)
+    max_pixels: int = setting(
+        64_000_000, "Largest image, in pixels (width times height).", low=1, high=1_000_000_000
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSettings:
+    """One [feeds.NAME] table.
+
+    Attributes:
+        function_key_files: for StopNCII, one file for each endpoint.
+    """
+
+    name: str
+    type: str
+    base_url: str = ""
+    subscription_key_file: Path | None = None
+    function_key_files: dict[str, Path] = field(default_factory=dict)
+    path: Path | None = None
+    page_size: int = 800
+    timeout_s: float = 60.0
+    overlap_s: int = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexerSettings:
+    """Everything the indexer reads of the configuration."""
+
+    data_dir: Path
+    store: StoreSettings = StoreSettings()
+    matching: MatchingSettings = MatchingSettings()
+    hashing: HashingSettings = HashingSettings()
+    feeds: tuple[FeedSettings, ...] = ()
+
+
+STOPNCII = "stopncii"
+FILE = "file"
+STOPNCII_URL = "https://api.stopncii.org/v1"
+STOPNCII_ENDPOINTS = ("FetchHashes", "SubmitFeedback", "SubmitHashes")
+INDEXER_SECTIONS = ("data_dir", "store", "matching", "hashing", "feeds")
+_TIERS = ("fast",)
+
+
+def read_indexer_settings(table: dict[str, Any], *, base_dir: Path, data_dir: Path | None = None) -> IndexerSettings:
+    """Read the indexer's sections of a parsed configuration; others are not looked at.
+
+    Args:
+        table: the parsed TOML file (or an empty dict for the built-in defaults).
+        base_dir: directory that relative paths are relative to.
+        data_dir: takes the place of the file's ``data_dir`` when given.
+
+    Raises:
+        SettingsError: unknown key, wrong type, value out of range.
+    """
+    stored_dir = table.get("data_dir", "delist-data")
+    if not isinstance(stored_dir, str) or not stored_dir:
+        raise SettingsError("data_dir: a path in quotes is needed")
+    hashing = read_section(HashingSettings, table, "hashing", base_dir=base_dir)
+    if hashing.tier not in _TIERS:
+        raise SettingsError(f'hashing.tier: this version knows {", ".join(_TIERS)}, not "{hashing.tier}"')
+    return IndexerSettings(
+        data_dir=(data_dir or base_dir / Path(stored_dir).expanduser()).absolute(),
+        store=read_section(StoreSettings, table, "store", base_dir=base_dir),
+        matching=read_section(MatchingSettings, table, "matching", base_dir=base_dir),
+        hashing=hashing,
+        feeds=_read_feeds(table.get("feeds", {}), base_dir=base_dir),
+    )
+
+
+def read_section(cls: type[T], table: dict[str, Any], name: str, *, base_dir: Path) -> T:
+    """Read ``[name]`` of a parsed configuration into a settings dataclass.
+
+    Raises:
+        SettingsError: unknown key, wrong type, value out of range.
+    """
+    section = table.get(name, {})
+    if not isinstance(section, dict):
+        raise SettingsError(f"{name}: a table [{name}] is needed")
+    return read_table(cls, section, where=name, base_dir=base_dir)
+
+
+def read_table(cls: type[T], table: dict[str, Any], *, where: str, base_dir: Path) -> T:
+    """Read one TOML table into a settings dataclass; paths become absolute.
+
+    Raises:
+        SettingsError: unknown key, wrong type, value out of range, missing key.
+    """
+    known = {entry.name: entry for entry in fields(cast("Any", cls))}
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise SettingsError(
+            f"{where}.{unknown[0]}: unknown key; known here: {', '.join(sorted(known))}"
+        )
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        checked = _checked(value, hints[name], where=f"{where}.{name}", base_dir=base_dir)
+        _check_range(checked, known[name].metadata, where=f"{where}.{name}")
+        values[name] = checked
+    for name, entry in known.items():
+        if name not in values and entry.default is MISSING and entry.default_factory is MISSING:
+            raise SettingsError(f"{where}.{name}: is missing")
+    return cls(**values)
+
+
+def _checked(value: Any, hint: Any, *, where: str, base_dir: Path) -> Any:  # noqa: ANN401, PLR0911 - one return a type
+    origin = typing.get_origin(hint)
+    if origin is types.UnionType:
+        hint = next(choice for choice in typing.get_args(hint) if choice is not type(None))
+        origin = typing.get_origin(hint)
+    if hint is Path and isinstance(value, str) and value:
+        return base_dir / Path(value).expanduser()
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint in {int, str, bool} and type(value) is hint:
+        return value
+    if origin is tuple and isinstance(value, list):
+        inner = typing.get_args(hint)[0]
+        return tuple(_checked(entry, inner, where=where, base_dir=base_dir) for entry in value)
+    if origin is dict and isinstance(value, dict):
+        inner = typing.get_args(hint)[1]
+        return {
+            key: _checked(entry, inner, where=f"{where}.{key}", base_dir=base_dir)
+            for key, entry in value.items()
+        }
+    wanted = "a path in quotes" if hint is Path else getattr(hint, "__name__", str(hint))
+    raise SettingsError(f"{where}: {wanted} is needed, not {type(value).__name__}")
+
+
+def _check_range(value: Any, limits: typing.Mapping[str, Any], *, where: str) -> None:  # noqa: ANN401 - any setting
+    low, high = limits.get("low"), limits.get("high")
+    if low is not None and value < low:
+        raise SettingsError(f"{where}: must be at least {low}, is {value}")
+    if high is not None and value > high:
+        raise SettingsError(f"{where}: must be at most {high}, is {value}")
+
+
+def _read_feeds(tables: Any, *, base_dir: Path) -> tuple[FeedSettings, ...]:  # noqa: ANN401 - unchecked TOML
+    if not isinstance(tables, dict):
+        raise SettingsError("feeds: tables [feeds.NAME] are needed")
+    feeds = []
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise SettingsError(f"feeds.{name}: a table [feeds.{name}] is needed")
+        given = dict(table)
+        given.setdefault("type", STOPNCII if name == STOPNCII else "")
+        if given["type"] == STOPNCII:
+            given.setdefault("base_url", STOPNCII_URL)
+        feed = read_table(FeedSettings, {"name": name, **given}, where=f"feeds.{name}", base_dir=base_dir)
+        _check_feed(feed)
+        feeds.append(feed)
+    return tuple(feeds)
+
+
+def _check_feed(feed: FeedSettings) -> None:
+    where = f"feeds.{feed.name}"
+    if feed.type == FILE:
+        if feed.path is None:
+            raise SettingsError(f"{where}.path: is missing; a file of digests or records is needed")
+        return
+    if feed.type != STOPNCII:
+        raise SettingsError(f'{where}.type: must be "{STOPNCII}" or "{FILE}", is "{feed.type}"')
+    _check_feed_url(feed.base_url, where=f"{where}.base_url")
+    for endpoint in feed.function_key_files:
+        if endpoint not in STOPNCII_ENDPOINTS:
+            known = ", ".join(STOPNCII_ENDPOINTS)
+            raise SettingsError(f"{where}.function_key_files.{endpoint}: unknown endpoint; known: {known}")
+    if feed.page_size < 1 or feed.timeout_s <= 0 or feed.overlap_s < 0:
+        raise SettingsError(f"{where}: page_size and timeout_s must be positive, overlap_s not negative")
+
+
+def _check_feed_url(url: str, *, where: str) -> None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise SettingsError(f"{where}: not a valid URL") from None
+    host = parts.hostname or ""
+    if parts.scheme not in {"http", "https"} or not host:
+        raise SettingsError(f"{where}: an absolute https URL is needed")
+    # The keys of the feed would travel in the clear.
+    if parts.scheme == "http" and not (host == "localhost" or host == "::1" or host.startswith("127.")):
+        raise SettingsError(f"{where}: must be https (http is accepted on loopback only)")

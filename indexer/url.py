@@ -1,0 +1,119 @@
+"""URLs in canonical form, and the keys made from them.
+
+RFC 3986 section 6.2.2: case, percent-encoding and dot segments are normalised;
+the default port and the fragment are dropped. The query stays as it is, since
+sorting or stripping parameters could merge different images. Text that is not
+ASCII is encoded first (RFC 3987 section 3.1), hosts by IDNA.
+"""
+
+import re
+from hashlib import blake2b
+from urllib.parse import urlsplit
+
+from indexer.errors import InvalidUrlError
+
+KEY_BYTES = 16
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+# Everything that may not stand in a URL as it is. "%" stays: a broken escape is
+# kept as the server wrote it, since no other server's resource has that name.
+_UNSAFE = re.compile(r"[^A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]")
+_CONTENT_MARK = "#data-sha256="
+
+
+def canonical_url(url: str) -> str:
+    """Bring an absolute http(s) URL into the form in which URLs are compared.
+
+    Idempotent. A ``data:`` image's name (see ``inline_image_url``) keeps its mark.
+
+    Raises:
+        InvalidUrlError: not an absolute http(s) URL.
+    """
+    text = url.strip()
+    page, mark, content = text.partition(_CONTENT_MARK)
+    if mark and re.fullmatch(r"[0-9a-f]{64}", content):
+        return f"{canonical_url(page)}{mark}{content}"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise InvalidUrlError("not a valid URL (host or port cannot be read)") from None
+    scheme = parts.scheme.lower()
+    if scheme not in _DEFAULT_PORTS:
+        raise InvalidUrlError("not an absolute http or https URL; write it with http:// or https://")
+    if not parts.hostname:
+        raise InvalidUrlError("the URL names no host")
+    authority = _canonical_host(parts.hostname)
+    if port is not None and port != _DEFAULT_PORTS[scheme]:
+        authority = f"{authority}:{port}"
+    userinfo, at, _ = parts.netloc.rpartition("@")
+    if at:
+        authority = f"{_normalise_escapes(userinfo)}@{authority}"
+    path = _remove_dot_segments(_normalise_escapes(parts.path)) or "/"
+    query = f"?{_normalise_escapes(parts.query)}" if parts.query else ""
+    return f"{scheme}://{authority}{path}{query}"
+
+
+def url_key(canonical: str) -> bytes:
+    """Return the 16-byte BLAKE2b key of a canonical URL."""
+    return blake2b(canonical.encode(), digest_size=KEY_BYTES).digest()
+
+
+def inline_image_url(page_url: str, sha256: bytes) -> str:
+    """Name a ``data:`` image: it is keyed by its page's URL and the SHA-256 of its bytes.
+
+    Raises:
+        InvalidUrlError: the page URL is not an absolute http(s) URL.
+    """
+    return f"{canonical_url(page_url)}{_CONTENT_MARK}{sha256.hex()}"
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL that was accepted before, lower case, without port."""
+    return urlsplit(url).hostname or ""
+
+
+def _canonical_host(host: str) -> str:
+    host = host.lower()
+    if ":" in host:
+        return f"[{host}]"
+    if host.isascii():
+        return _normalise_escapes(host).lower()
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise InvalidUrlError("the host cannot be written in ASCII (IDNA)") from None
+
+
+def _normalise_escapes(text: str) -> str:
+    if not _UNSAFE.search(text) and "%" not in text:
+        return text
+    quoted = _UNSAFE.sub(lambda hit: "".join(f"%{byte:02X}" for byte in _utf8(hit.group())), text)
+    return _ESCAPE.sub(_normalise_escape, quoted)
+
+
+def _utf8(character: str) -> bytes:
+    return character.encode("utf-8", "surrogatepass")
+
+
+def _normalise_escape(escape: re.Match[str]) -> str:
+    character = chr(int(escape.group(1), 16))
+    return character if character in _UNRESERVED else f"%{escape.group(1).upper()}"
+
+
+def _remove_dot_segments(path: str) -> str:
+    """RFC 3986 section 5.2.4, for an absolute or empty path."""
+    if "/." not in path:
+        return path
+    kept: list[str] = []
+    segments = path.split("/")
+    for segment in segments[1:]:
+        if segment == "..":
+            if kept:
+                kept.pop()
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in {".", ".."}:
+        kept.append("")
+    return "/" + "/".join(kept)
