@@ -342,3 +342,47 @@ class MatchEvent:
     kind: MatchEventKind
     match: Match
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageVisit:
+    """What one visit of an image found: the input of indexing.
+
+    Attributes:
+        image_url: where the bytes came from, after redirects.
+        aliases: other URLs that led there, such as the one on the page.
+        hashed: the hashes, or None when the bytes equal those stored (a 304 answer, or
+            the same SHA-256): then only URLs and times are brought up to date.
+    """
+
+    image_url: str = field(repr=False)
+    page_urls: tuple[str, ...] = field(default=(), repr=False)
+    aliases: tuple[str, ...] = field(default=(), repr=False)
+    document_id: str | None = field(default=None, repr=False)
+    etag: str | None = field(default=None, repr=False)
+    last_modified: str | None = None
+    hashed: HashedImage | None
+
+
+class VisitOutcome(StrEnum):
+    """What indexing made of a visit."""
+
+    HASHED = "hashed"
+    """New bytes: hashes were stored and matched."""
+    UNCHANGED = "unchanged"
+    """The bytes that are stored already."""
+    NOT_HELD = "not_held"
+    """Called unchanged, but nothing is stored: visit again without conditions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisitResult:
+    """Result of indexing one visit.
+
+    Attributes:
+        matches: every signal that the image matches now, the nearest first.
+    """
+
+    image_key: bytes
+    outcome: VisitOutcome
+    matches: tuple[Match, ...] = ()
