@@ -32,6 +32,17 @@ def parse_digest(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
+def checked_digest(digest: bytes) -> bytes:
+    """Return a digest of 32 bytes as it is.
+
+    Raises:
+        InvalidDigestError: another length.
+    """
+    if len(digest) != DIGEST_BYTES:
+        raise InvalidDigestError(f"a PDQ digest has {DIGEST_BYTES} bytes, this has {len(digest)}")
+    return digest
+
+
 def is_degenerate(digest: bytes) -> bool:
     """Say whether a digest has too few or too many bits set to stand for a photograph."""
     return not MIN_SET_BITS <= int.from_bytes(digest).bit_count() <= MAX_SET_BITS

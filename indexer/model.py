@@ -262,7 +262,7 @@ class Signal:
     """One feed entry as it is held.
 
     Attributes:
-        key: 16-byte HMAC of feed, kind and value under a local secret.
+        key: 16-byte keyed hash of feed, kind and digest under a local secret.
         digest: 32 bytes for PDQ; the value's own bytes for kinds that are not matched.
         row: row number in the signal hash column, or None for kinds that are not matched.
     """

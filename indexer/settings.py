@@ -4,6 +4,7 @@ Every field carries its explanation in its metadata; ``config/delist.toml`` and
 ``delist init`` are written from it, so code and annotated file cannot differ.
 """
 
+import ipaddress
 import types
 import typing
 from dataclasses import MISSING, dataclass, field, fields
@@ -47,7 +48,9 @@ class MatchingSettings:
 class HashingSettings:
     """[hashing]: limits that hold before an image is decoded."""
 
-    tier: str = setting("fast", 'Which hashes are made. "fast": both paths, eight dihedral variants.')
+    tier: str = setting(
+        "fast", 'Which hashes are made. "fast": both paths, eight dihedral variants.'
+    )
     max_bytes: int = setting(32 * _MIB, "Largest encoded image, in bytes.", low=1)
     max_pixels: int = setting(
         64_000_000, "Largest image, in pixels (width times height).", low=1, high=1_000_000_000
@@ -92,7 +95,9 @@ INDEXER_SECTIONS = ("data_dir", "store", "matching", "hashing", "feeds")
 _TIERS = ("fast",)
 
 
-def read_indexer_settings(table: dict[str, Any], *, base_dir: Path, data_dir: Path | None = None) -> IndexerSettings:
+def read_indexer_settings(
+    table: dict[str, Any], *, base_dir: Path, data_dir: Path | None = None
+) -> IndexerSettings:
     """Read the indexer's sections of a parsed configuration; others are not looked at.
 
     Args:
@@ -108,7 +113,9 @@ def read_indexer_settings(table: dict[str, Any], *, base_dir: Path, data_dir: Pa
         raise SettingsError("data_dir: a path in quotes is needed")
     hashing = read_section(HashingSettings, table, "hashing", base_dir=base_dir)
     if hashing.tier not in _TIERS:
-        raise SettingsError(f'hashing.tier: this version knows {", ".join(_TIERS)}, not "{hashing.tier}"')
+        raise SettingsError(
+            f'hashing.tier: this version knows {", ".join(_TIERS)}, not "{hashing.tier}"'
+        )
     return IndexerSettings(
         data_dir=(data_dir or base_dir / Path(stored_dir).expanduser()).absolute(),
         store=read_section(StoreSettings, table, "store", base_dir=base_dir),
@@ -154,7 +161,7 @@ def read_table(cls: type[T], table: dict[str, Any], *, where: str, base_dir: Pat
     return cls(**values)
 
 
-def _checked(value: Any, hint: Any, *, where: str, base_dir: Path) -> Any:  # noqa: ANN401, PLR0911 - one return a type
+def _checked(value: Any, hint: Any, *, where: str, base_dir: Path) -> Any:  # noqa: ANN401 - one return a type
     origin = typing.get_origin(hint)
     if origin is types.UnionType:
         hint = next(choice for choice in typing.get_args(hint) if choice is not type(None))
@@ -197,7 +204,9 @@ def _read_feeds(tables: Any, *, base_dir: Path) -> tuple[FeedSettings, ...]:  # 
         given.setdefault("type", STOPNCII if name == STOPNCII else "")
         if given["type"] == STOPNCII:
             given.setdefault("base_url", STOPNCII_URL)
-        feed = read_table(FeedSettings, {"name": name, **given}, where=f"feeds.{name}", base_dir=base_dir)
+        feed = read_table(
+            FeedSettings, {"name": name, **given}, where=f"feeds.{name}", base_dir=base_dir
+        )
         _check_feed(feed)
         feeds.append(feed)
     return tuple(feeds)
@@ -215,9 +224,13 @@ def _check_feed(feed: FeedSettings) -> None:
     for endpoint in feed.function_key_files:
         if endpoint not in STOPNCII_ENDPOINTS:
             known = ", ".join(STOPNCII_ENDPOINTS)
-            raise SettingsError(f"{where}.function_key_files.{endpoint}: unknown endpoint; known: {known}")
+            raise SettingsError(
+                f"{where}.function_key_files.{endpoint}: unknown endpoint; known: {known}"
+            )
     if feed.page_size < 1 or feed.timeout_s <= 0 or feed.overlap_s < 0:
-        raise SettingsError(f"{where}: page_size and timeout_s must be positive, overlap_s not negative")
+        raise SettingsError(
+            f"{where}: page_size and timeout_s must be positive, overlap_s not negative"
+        )
 
 
 def _check_feed_url(url: str, *, where: str) -> None:
@@ -230,5 +243,12 @@ def _check_feed_url(url: str, *, where: str) -> None:
     if parts.scheme not in {"http", "https"} or not host:
         raise SettingsError(f"{where}: an absolute https URL is needed")
     # The keys of the feed would travel in the clear.
-    if parts.scheme == "http" and not (host == "localhost" or host == "::1" or host.startswith("127.")):
+    if parts.scheme == "http" and not _is_loopback(host):
         raise SettingsError(f"{where}: must be https (http is accepted on loopback only)")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

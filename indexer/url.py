@@ -41,7 +41,9 @@ def canonical_url(url: str) -> str:
         raise InvalidUrlError("not a valid URL (host or port cannot be read)") from None
     scheme = parts.scheme.lower()
     if scheme not in _DEFAULT_PORTS:
-        raise InvalidUrlError("not an absolute http or https URL; write it with http:// or https://")
+        raise InvalidUrlError(
+            "not an absolute http or https URL; write it with http:// or https://"
+        )
     if not parts.hostname:
         raise InvalidUrlError("the URL names no host")
     authority = _canonical_host(parts.hostname)

@@ -1,0 +1,213 @@
+"""Settings to working objects: ``Indexer``, what indexing jobs hold in their hands."""
+
+import tomllib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from os import PathLike
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.ann import FlatIndex
+from indexer.errors import SettingsError
+from indexer.feed import open_feed
+from indexer.hashing import hash_image
+from indexer.lookup import Lookup, match_of
+from indexer.match import checked_digest
+from indexer.model import DIGEST_BYTES, HashedImage, ImageRecord, ImageVisit, Match, VisitResult
+from indexer.ports import Digests
+from indexer.scan import Scanner
+from indexer.settings import IndexerSettings, read_indexer_settings
+from indexer.store import Store
+from indexer.sync import FeedSync
+from indexer.visits import VisitRecorder, nearest_first
+
+FoundSignals = tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int32]]
+"""(rows, signal keys, distances); see ``Indexer.match_digests``."""
+
+
+def utc_now() -> datetime:
+    """Return the time; the one clock of the indexer, replaceable in ``Indexer``."""
+    return datetime.now(UTC)
+
+
+class Indexer:
+    """Hashes images, keeps what is known of them, and finds which signals they match.
+
+    Cheap to open, safe in many processes at once and from several threads; to be
+    opened after a fork, never before.
+    """
+
+    def __init__(
+        self, settings: IndexerSettings, *, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        """Open the store that ``settings`` name, creating what is missing.
+
+        Raises:
+            StoreError: the store cannot be opened.
+        """
+        self.settings = settings
+        self.clock = clock
+        self.store = Store(settings.data_dir, settings.store)
+        self._lookup = Lookup(
+            self.store, FlatIndex, threshold_bits=settings.matching.threshold_bits
+        )
+        self._visits = VisitRecorder(self.store, self._lookup)
+        self.scanner = Scanner(self.store, self._lookup, FlatIndex)
+
+    @classmethod
+    def open(
+        cls,
+        config: str | PathLike[str] | None = None,
+        *,
+        data_dir: str | PathLike[str] | None = None,
+    ) -> Self:
+        """Open the indexer of a configuration file.
+
+        Args:
+            config: path of a ``delist.toml``; None for the built-in defaults.
+            data_dir: takes the place of the file's ``data_dir``.
+
+        Raises:
+            SettingsError: the file cannot be read, or a value is wrong.
+            StoreError: the store cannot be opened.
+        """
+        table, base_dir = {}, Path.cwd()
+        if config is not None:
+            path = Path(config)
+            base_dir = path.absolute().parent
+            try:
+                table = tomllib.loads(path.read_text(encoding="utf-8"))
+            except OSError as error:
+                raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{path} is not valid TOML: {error}") from None
+        given = None if data_dir is None else Path(data_dir)
+        return cls(read_indexer_settings(table, base_dir=base_dir, data_dir=given))
+
+    def hash_image(self, data: bytes) -> HashedImage:
+        """Hash the encoded bytes of an image in all variants; nothing is stored.
+
+        Raises:
+            ImageRefusedError: the bytes were not hashed; ``code`` says why.
+        """
+        limits = self.settings.hashing
+        return hash_image(data, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels)
+
+    def match(self, hashed: HashedImage) -> list[Match]:
+        """Find the signals that an image matches, the nearest first; nothing is stored."""
+        view = self._lookup.view()
+        nearest = self._lookup.nearest(view, [hashed.rows])[0]
+        with self.store.read() as txn:
+            matches = [
+                match_of(
+                    variant,
+                    signal_key=key,
+                    feed=signal.feed,
+                    threshold_bits=self._lookup.threshold_bits,
+                    quality=hashed.quality,
+                    content_sha256=hashed.sha256,
+                )
+                for key, variant in nearest.items()
+                if (signal := self.store.signals.find(txn, key)) is not None
+            ]
+        return list(nearest_first(matches))
+
+    def match_digests(self, digests: Digests) -> FoundSignals:
+        """Look digests up, uint8[n, 32]; one entry a match, by row and then by distance.
+
+        Returns:
+            Rows in ``digests`` (int64[m]), keys of the signals (uint8[m, 16]) and distances
+            in bits (int32[m]).
+
+        Raises:
+            InvalidDigestError: not uint8[n, 32].
+        """
+        view = self._lookup.view()
+        rows, signals, distances = view.index.find(
+            digests, threshold_bits=self._lookup.threshold_bits
+        )
+        return rows, view.keys[signals], distances
+
+    def match_digest_list(self, digests: Sequence[bytes]) -> list[list[Match]]:
+        """Look 32-byte digests up; for each the signals that match, the nearest first.
+
+        Raises:
+            InvalidDigestError: a digest has not 32 bytes.
+        """
+        queries = np.frombuffer(b"".join(map(checked_digest, digests)), np.uint8)
+        found: list[list[Match]] = [[] for _ in digests]
+        hits = zip(*self.match_digests(queries.reshape(-1, DIGEST_BYTES)), strict=True)
+        with self.store.read() as txn:
+            for row, signal_key, distance in hits:
+                signal = self.store.signals.find(txn, signal_key.tobytes())
+                if signal is not None:
+                    match = Match(
+                        signal_key=signal.key,
+                        feed=signal.feed,
+                        distance_bits=int(distance),
+                        threshold_bits=self._lookup.threshold_bits,
+                    )
+                    found[int(row)].append(match)
+        return found
+
+    def index_image(
+        self,
+        data: bytes,
+        *,
+        image_url: str,
+        page_urls: Sequence[str] = (),
+        document_id: str | None = None,
+    ) -> list[Match]:
+        """Hash an image, store and match it, and log what it matches; durable on return.
+
+        Raises:
+            ImageRefusedError: the bytes were not hashed; nothing was stored.
+            InvalidUrlError: a URL is not an absolute http(s) URL; nothing was stored.
+        """
+        visit = ImageVisit(
+            image_url=image_url,
+            page_urls=tuple(page_urls),
+            document_id=document_id,
+            hashed=self.hash_image(data),
+        )
+        return list(self.record_visits([visit])[0].matches)
+
+    def record_visits(self, visits: Sequence[ImageVisit]) -> list[VisitResult]:
+        """Record a batch of visits in one durable transaction; see ``VisitRecorder.record``."""
+        return self._visits.record(visits, now=self.clock())
+
+    def find_image(self, image_url: str) -> ImageRecord | None:
+        """Find what is stored of an image by its URL, or by a URL that redirects to it.
+
+        Raises:
+            InvalidUrlError: not an absolute http(s) URL.
+        """
+        with self.store.read() as txn:
+            return self.store.images.find_by_url(txn, image_url)
+
+    def feed_syncs(self, names: Sequence[str] = ()) -> list[FeedSync]:
+        """Prepare the sync of the feeds named, or of all that are configured.
+
+        Raises:
+            SettingsError: a name that is not configured.
+        """
+        known = {feed.name: feed for feed in self.settings.feeds}
+        for name in names:
+            if name not in known:
+                configured = ", ".join(sorted(known)) or "none"
+                raise SettingsError(f'no feed is called "{name}"; configured: {configured}')
+        chosen = [known[name] for name in names] or list(known.values())
+        return [FeedSync(self.store, open_feed(feed), overlap_s=feed.overlap_s) for feed in chosen]
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,63 @@
+"""The LMDB store: signals, image records, hash columns, match log, signal log, cursors.
+
+Everything lies in one environment, so that what belongs together is written in
+one transaction: a page of a feed with its cursor, an image with its hashes,
+matches and log entries.
+"""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Self
+
+import lmdb
+
+from indexer.settings import StoreSettings
+from indexer.store.cursors import CursorStore, FeedCursor, ScanCursor
+from indexer.store.environment import Environment
+from indexer.store.images import ImageStore
+from indexer.store.secret import load_or_create_secret
+from indexer.store.signals import QuarantinedRecord, SignalStore, Tombstone
+
+__all__ = [
+    "FeedCursor",
+    "QuarantinedRecord",
+    "ScanCursor",
+    "Store",
+    "Tombstone",
+    "load_or_create_secret",
+]
+
+
+class Store:
+    """The open store. Thread-safe; to be opened anew in every process."""
+
+    def __init__(self, data_dir: Path, settings: StoreSettings) -> None:
+        """Open the store under a data directory, creating what is missing.
+
+        Raises:
+            StoreError: see ``indexer.errors``.
+        """
+        secret = load_or_create_secret(data_dir / "secrets" / "signal-key")
+        self._environment = Environment(data_dir / "store", settings)
+        self.signals = SignalStore(self._environment, secret)
+        self.images = ImageStore(self._environment)
+        self.feed_cursors = CursorStore(self._environment, "feed_cursors", FeedCursor)
+        self.scan_cursors = CursorStore(self._environment, "scan_cursors", ScanCursor)
+
+    def read(self) -> AbstractContextManager[lmdb.Transaction]:
+        """Open a read transaction: one consistent state of everything."""
+        return self._environment.read()
+
+    def write(self) -> AbstractContextManager[lmdb.Transaction]:
+        """Open the write transaction; durable when the block is left, or nothing is kept."""
+        return self._environment.write()
+
+    def close(self) -> None:
+        """Close the store."""
+        self._environment.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,183 @@
+"""Hash columns: digests in fixed-size chunks of contiguous rows.
+
+A re-scan reads a chunk as NumPy arrays that lie in the memory map, and never
+walks a cursor row by row. An image's sixteen digests (two paths, eight
+variants) are one row: the position says the variant, one owner key serves all.
+
+Layout of a chunk, version 1, little-endian, always of full size::
+
+    0   4 bytes   b"DLHC"
+    4   uint16    version
+    6   uint16    digests in a row, d
+    8   uint32    rows in the chunk, n
+    12  4 bytes   zero
+    16  n*d*32    digests
+    ..  n*16      owner keys
+    ..  n         flags: 0 free, otherwise 1 + position in ``tuple(Background)``
+
+Chunk numbers are big-endian keys; row r lies in chunk r // n. Freed rows are
+zeroed at once, so that a digest that was withdrawn leaves the chunk, and reused.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Self
+
+import lmdb
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import StoreDamagedError
+from indexer.model import DIGEST_BYTES
+from indexer.store.environment import Environment
+
+OWNER_BYTES = 16
+_HEADER = struct.Struct("<4sHHI4x")
+_MAGIC, _VERSION = b"DLHC", 1
+_NEXT = b"next"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnChunk:
+    """One chunk. The arrays are views of the map, valid inside their transaction only.
+
+    Attributes:
+        digests: uint8[rows, digests_per_row, 32].
+        owners: uint8[rows, 16].
+        flags: uint8[rows]; 0 where the row is free.
+    """
+
+    digests: NDArray[np.uint8]
+    owners: NDArray[np.uint8]
+    flags: NDArray[np.uint8]
+
+
+class HashColumn:
+    """Rows of digests with an owner key each, in one database."""
+
+    def __init__(
+        self, environment: Environment, name: str, *, digests_per_row: int, rows_per_chunk: int
+    ) -> None:
+        self._chunks = environment.database(name.encode())
+        self._free = environment.database(f"{name}.free".encode())
+        self.digests_per_row = digests_per_row
+        self.rows_per_chunk = rows_per_chunk
+        self._row_bytes = digests_per_row * DIGEST_BYTES
+        self._owners_at = _HEADER.size + rows_per_chunk * self._row_bytes
+        self._flags_at = self._owners_at + rows_per_chunk * OWNER_BYTES
+        self._size = self._flags_at + rows_per_chunk
+
+    def chunk_count(self, txn: lmdb.Transaction) -> int:
+        """Count the chunks, free rows included."""
+        return -(-self._next_row(txn) // self.rows_per_chunk)
+
+    def chunk(self, txn: lmdb.Transaction, number: int) -> ColumnChunk:
+        """Map one chunk; free rows are in it, with flag 0.
+
+        Raises:
+            StoreDamagedError: the chunk is missing or breaks its layout.
+        """
+        raw = txn.get(_chunk_key(number), db=self._chunks)
+        if raw is None or len(raw) != self._size:
+            raise StoreDamagedError(f"hash chunk {number} is missing or has a wrong size")
+        header = (_MAGIC, _VERSION, self.digests_per_row, self.rows_per_chunk)
+        if _HEADER.unpack_from(raw) != header:
+            raise StoreDamagedError(f"hash chunk {number} has an unknown layout")
+        flat = np.frombuffer(raw, dtype=np.uint8)
+        rows = self.rows_per_chunk
+        return ColumnChunk(
+            digests=flat[_HEADER.size : self._owners_at].reshape(rows, -1, DIGEST_BYTES),
+            owners=flat[self._owners_at : self._flags_at].reshape(rows, OWNER_BYTES),
+            flags=flat[self._flags_at :],
+        )
+
+    def writer(self, txn: lmdb.Transaction) -> "ColumnWriter":
+        """Start changes; each chunk is written once, when the ``with`` block is left."""
+        return ColumnWriter(self, txn)
+
+    def _next_row(self, txn: lmdb.Transaction) -> int:
+        raw = txn.get(_NEXT, db=self._free)
+        return 0 if raw is None else int.from_bytes(raw)
+
+    def take_row(self, txn: lmdb.Transaction) -> int:
+        """Reserve a free row, or a new one at the end."""
+        with txn.cursor(db=self._free) as cursor:
+            if cursor.first() and bytes(cursor.key()) != _NEXT:
+                row = int.from_bytes(cursor.key())
+                cursor.delete()
+                return row
+        row = self._next_row(txn)
+        txn.put(_NEXT, (row + 1).to_bytes(8), db=self._free)
+        return row
+
+    def give_row(self, txn: lmdb.Transaction, row: int) -> None:
+        """Mark a row as free."""
+        txn.put(row.to_bytes(8), b"", db=self._free)
+
+    def load(self, txn: lmdb.Transaction, number: int) -> bytearray:
+        """Copy a chunk for changing it, or start an empty one."""
+        raw = txn.get(_chunk_key(number), db=self._chunks)
+        if raw is not None:
+            return bytearray(raw)
+        empty = bytearray(self._size)
+        _HEADER.pack_into(empty, 0, _MAGIC, _VERSION, self.digests_per_row, self.rows_per_chunk)
+        return empty
+
+    def store(self, txn: lmdb.Transaction, number: int, raw: bytearray) -> None:
+        """Write a changed chunk."""
+        txn.put(_chunk_key(number), raw, db=self._chunks)
+
+    def set_row(
+        self, raw: bytearray, position: int, *, digests: bytes, owner: bytes, flag: int
+    ) -> None:
+        """Write one row into a chunk's bytes."""
+        at = _HEADER.size + position * self._row_bytes
+        raw[at : at + self._row_bytes] = digests
+        at = self._owners_at + position * OWNER_BYTES
+        raw[at : at + OWNER_BYTES] = owner
+        raw[self._flags_at + position] = flag
+
+
+class ColumnWriter:
+    """Collects changes of one transaction, so that each chunk is rewritten once."""
+
+    def __init__(self, column: HashColumn, txn: lmdb.Transaction) -> None:
+        self._column = column
+        self._txn = txn
+        self._open: dict[int, bytearray] = {}
+
+    def add(self, *, digests: bytes, owner: bytes, flag: int = 1) -> int:
+        """Add a row and return its number. ``digests`` is one whole row; ``flag`` >= 1."""
+        row = self._column.take_row(self._txn)
+        self._set(row, digests=digests, owner=owner, flag=flag)
+        return row
+
+    def replace(self, row: int, *, digests: bytes, owner: bytes, flag: int = 1) -> None:
+        """Overwrite a row in place."""
+        self._set(row, digests=digests, owner=owner, flag=flag)
+
+    def remove(self, row: int) -> None:
+        """Zero a row and free it."""
+        empty = bytes(self._column.digests_per_row * DIGEST_BYTES)
+        self._set(row, digests=empty, owner=bytes(OWNER_BYTES), flag=0)
+        self._column.give_row(self._txn, row)
+
+    def _set(self, row: int, *, digests: bytes, owner: bytes, flag: int) -> None:
+        number, position = divmod(row, self._column.rows_per_chunk)
+        if number not in self._open:
+            self._open[number] = self._column.load(self._txn, number)
+        raw = self._open[number]
+        self._column.set_row(raw, position, digests=digests, owner=owner, flag=flag)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            for number, raw in sorted(self._open.items()):
+                self._column.store(self._txn, number, raw)
+        self._open.clear()
+
+
+def _chunk_key(number: int) -> bytes:
+    return number.to_bytes(8)

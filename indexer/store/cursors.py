@@ -1,0 +1,67 @@
+"""How far feeds were applied and scans have come. Written with the data they stand for."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import lmdb
+
+from indexer.store.codec import RecordCodec
+from indexer.store.environment import Environment
+
+CursorT = TypeVar("CursorT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedCursor:
+    """How far a feed was applied.
+
+    Attributes:
+        cursor: start of the next set in unix seconds; moves when a set is complete,
+            never backwards.
+        since: start of the set that is under way.
+        token: page at which the set under way goes on; None between sets.
+        pages: pages of the set under way that were applied.
+        newest: latest ``modified_at`` seen in the set under way.
+        synced_at: when a set was last completed.
+    """
+
+    cursor: int = 0
+    since: int = 0
+    token: str | None = field(default=None, repr=False)
+    pages: int = 0
+    newest: int = 0
+    synced_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanCursor:
+    """How far a re-scan has come.
+
+    Attributes:
+        done: signal log entries up to here have been scanned for.
+        target: signal log entry that the scan under way reaches, or 0.
+        next_chunk: chunk of stored hashes at which it goes on.
+    """
+
+    done: int = 0
+    target: int = 0
+    next_chunk: int = 0
+
+
+class CursorStore(Generic[CursorT]):
+    """Named cursors of one kind."""
+
+    def __init__(self, environment: Environment, name: str, cls: type[CursorT]) -> None:
+        self._db = environment.database(name.encode())
+        self._codec = RecordCodec(cls)
+        self._new = cls
+
+    def load(self, txn: lmdb.Transaction, name: str) -> CursorT:
+        """Load a cursor, or the one to start with."""
+        raw = txn.get(name.encode(), db=self._db)
+        return self._new() if raw is None else self._codec.decode(raw)
+
+    def put(self, txn: lmdb.Transaction, name: str, cursor: CursorT) -> None:
+        """Store a cursor."""
+        txn.put(name.encode(), self._codec.encode(cursor), db=self._db)

@@ -1,0 +1,130 @@
+"""The LMDB environment: opening it, its transactions, and its errors in our words.
+
+One environment under the data directory holds everything (docs/architecture.md).
+It is opened per process, after any fork; a process that was killed leaves a
+reader slot behind, which the next opening clears.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import lmdb
+
+from indexer.errors import StoreError, StoreFullError, StoreVersionError
+from indexer.settings import StoreSettings
+
+Database = Any
+"""An opaque handle of LMDB."""
+
+SCHEMA = b"1"
+_META = b"meta"
+_SCHEMA_KEY = b"schema"
+_MAX_DATABASES = 32
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Environment:
+    """An open LMDB environment. Safe to use from several threads; never across a fork."""
+
+    def __init__(self, path: Path, settings: StoreSettings) -> None:
+        """Open the environment, creating it when it is missing.
+
+        Raises:
+            StoreVersionError: it was written by another version.
+            StoreError: it cannot be opened or created.
+        """
+        self.path = path
+        with _translated("open"):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._env = lmdb.open(
+                str(path),
+                map_size=settings.map_size_bytes,
+                max_dbs=_MAX_DATABASES,
+                max_readers=settings.max_readers,
+                mode=0o600,
+            )
+        try:
+            self._claim()
+        except BaseException:
+            self._env.close()
+            raise
+
+    def _claim(self) -> None:
+        with _translated("open"):
+            self._env.reader_check()
+            meta = self._env.open_db(_META)
+            with self._env.begin(db=meta) as txn:
+                schema = txn.get(_SCHEMA_KEY)
+            if schema is None:
+                with self._env.begin(db=meta, write=True) as txn:
+                    txn.put(_SCHEMA_KEY, SCHEMA, overwrite=False)
+                    schema = txn.get(_SCHEMA_KEY)
+            assert schema is not None  # noqa: S101 - just put, if it was not there
+        if bytes(schema) != SCHEMA:
+            raise StoreVersionError(
+                f"the store in {self.path} was written by another version of delist (layout "
+                f"{bytes(schema).decode(errors='replace')}, here {SCHEMA.decode()}); use that "
+                "version, or another data directory"
+            )
+
+    def database(self, name: bytes) -> Database:
+        """Open a named database, creating it when it is missing."""
+        with _translated("open"):
+            return self._env.open_db(name)
+
+    @contextmanager
+    def read(self) -> Iterator[lmdb.Transaction]:
+        """Open a read transaction: one consistent state of everything."""
+        with _translated("read"), self._env.begin(buffers=True) as txn:
+            yield txn
+
+    @contextmanager
+    def write(self) -> Iterator[lmdb.Transaction]:
+        """Open the one write transaction. It is durable when the block is left.
+
+        Raises:
+            StoreFullError: the map or the disk is full; nothing of the block was kept.
+        """
+        with _translated("write"), self._env.begin(write=True, buffers=True) as txn:
+            yield txn
+
+    def close(self) -> None:
+        """Close the environment; open transactions must be over."""
+        self._env.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def _translated(action: str) -> Iterator[None]:
+    """Turn LMDB's and the file system's errors into ours, naming what to do."""
+    try:
+        yield
+    except lmdb.MapFullError:
+        raise StoreFullError(
+            "the store has reached store.map_size_bytes; raise it and repeat the command "
+            "(nothing of the last write was kept)"
+        ) from None
+    except lmdb.ReadersFullError:
+        raise StoreError("too many processes read the store; raise store.max_readers") from None
+    except (lmdb.Error, OSError) as error:
+        code = getattr(error, "errno", None) or (error.args[0] if error.args else None)
+        text = str(error)
+        if code in _FULL or any(os.strerror(number) in text for number in _FULL):
+            raise StoreFullError(
+                "the disk is full; free some space and repeat the command "
+                "(nothing of the last write was kept)"
+            ) from None
+        if isinstance(error, OSError) and not isinstance(error, lmdb.Error):
+            reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        else:
+            reason = text.rpartition(": ")[2] or type(error).__name__
+        raise StoreError(f"cannot {action} the store: {reason}") from None

@@ -1,0 +1,205 @@
+"""Image records, their hashes in a column, where they were seen, and what they match.
+
+Databases::
+
+    images          key of the canonical URL -> ImageRecord
+    image_hashes    sixteen digests a row (columns.py)
+    image_pages     image key + key of the page URL -> page URL
+    image_aliases   key of another URL that leads to the image -> image key
+    alias_urls      image key + alias key -> alias URL
+    matches         image key + signal key -> Match, the best of the image's variants
+    matches_by_signal  signal key + image key -> nothing
+    match_log       sequence -> MatchEvent
+"""
+
+from collections.abc import Iterator
+
+import lmdb
+
+from indexer.model import (
+    DIGESTS_PER_ROW,
+    ROW_BYTES,
+    Background,
+    HashedImage,
+    ImageRecord,
+    Match,
+    MatchEvent,
+)
+from indexer.store.codec import RecordCodec
+from indexer.store.columns import ColumnWriter, HashColumn
+from indexer.store.environment import Database, Environment
+from indexer.store.logs import EventLog
+from indexer.url import KEY_BYTES, canonical_url, url_key
+
+BACKGROUNDS = tuple(Background)
+_ROWS_PER_CHUNK = 256
+
+
+class ImageStore:
+    """All images. Every method works inside the caller's transaction."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._db = environment.database(b"images")
+        self._pages = environment.database(b"image_pages")
+        self._aliases = environment.database(b"image_aliases")
+        self._alias_urls = environment.database(b"alias_urls")
+        self._matches = environment.database(b"matches")
+        self._by_signal = environment.database(b"matches_by_signal")
+        self._codec = RecordCodec(ImageRecord)
+        self._match_codec = RecordCodec(Match)
+        self.log = EventLog(environment, "match_log", MatchEvent)
+        self.column = HashColumn(
+            environment,
+            "image_hashes",
+            digests_per_row=DIGESTS_PER_ROW,
+            rows_per_chunk=_ROWS_PER_CHUNK,
+        )
+
+    def count(self, txn: lmdb.Transaction) -> int:
+        """Count the image records."""
+        return int(txn.stat(self._db)["entries"])
+
+    def find(self, txn: lmdb.Transaction, key: bytes) -> ImageRecord | None:
+        """Find an image by the key of its own URL."""
+        raw = txn.get(key, db=self._db)
+        return None if raw is None else self._codec.decode(raw)
+
+    def find_by_url(self, txn: lmdb.Transaction, url: str) -> ImageRecord | None:
+        """Find an image by its URL or by another URL that leads to it.
+
+        Raises:
+            InvalidUrlError: not an absolute http(s) URL.
+        """
+        key = url_key(canonical_url(url))
+        found = self.find(txn, key)
+        if found is None:
+            target = txn.get(key, db=self._aliases)
+            found = None if target is None else self.find(txn, bytes(target))
+        return found
+
+    def put(self, txn: lmdb.Transaction, record: ImageRecord) -> None:
+        """Store an image record."""
+        txn.put(record.key, self._codec.encode(record), db=self._db)
+
+    def put_rows(
+        self, writer: ColumnWriter, owner: bytes, held: tuple[int, ...], hashed: HashedImage
+    ) -> tuple[int, ...]:
+        """Store an image's hash rows in place of those held; return their numbers."""
+        rows = list(held[: len(hashed.rows)])
+        for index, (background, digests) in enumerate(hashed.rows):
+            flag = 1 + BACKGROUNDS.index(background)
+            if index < len(rows):
+                writer.replace(rows[index], digests=digests, owner=owner, flag=flag)
+            else:
+                rows.append(writer.add(digests=digests, owner=owner, flag=flag))
+        for row in held[len(hashed.rows) :]:
+            writer.remove(row)
+        return tuple(rows)
+
+    def rows(
+        self, txn: lmdb.Transaction, record: ImageRecord
+    ) -> tuple[tuple[Background, bytes], ...]:
+        """Load an image's stored hash rows, as ``HashedImage.rows``."""
+        loaded = []
+        for row in record.rows:
+            number, position = divmod(row, self.column.rows_per_chunk)
+            chunk = self.column.chunk(txn, number)
+            background = BACKGROUNDS[int(chunk.flags[position]) - 1]
+            digests = chunk.digests[position].tobytes()
+            assert len(digests) == ROW_BYTES  # noqa: S101 - the layout of the column
+            loaded.append((background, digests))
+        return tuple(loaded)
+
+    def add_page(self, txn: lmdb.Transaction, image_key: bytes, page_url: str) -> bool:
+        """Note a page on which the image was seen; say whether it is new."""
+        page_url = canonical_url(page_url)
+        key = image_key + url_key(page_url)
+        return bool(txn.put(key, page_url.encode(), db=self._pages, overwrite=False))
+
+    def pages(self, txn: lmdb.Transaction, image_key: bytes) -> list[str]:
+        """List the pages on which an image was seen."""
+        return sorted(_values(txn, self._pages, image_key))
+
+    def add_alias(
+        self, txn: lmdb.Transaction, image_key: bytes, alias_url: str
+    ) -> tuple[bytes, ...]:
+        """Note another URL that leads to the image; it leads to one image only.
+
+        Returns:
+            Keys of the images whose URLs changed: this one, and the one it led to before.
+        """
+        alias_url = canonical_url(alias_url)
+        key = url_key(alias_url)
+        held = txn.get(key, db=self._aliases)
+        if key == image_key or (held is not None and bytes(held) == image_key):
+            return ()
+        before = self.drop_alias(txn, key)
+        txn.put(key, image_key, db=self._aliases)
+        txn.put(image_key + key, alias_url.encode(), db=self._alias_urls)
+        return (image_key, *before)
+
+    def drop_alias(self, txn: lmdb.Transaction, alias_key: bytes) -> tuple[bytes, ...]:
+        """Forget that a URL leads to an image; return the key of that image, if any."""
+        held = txn.pop(alias_key, db=self._aliases)
+        if held is None:
+            return ()
+        image_key = bytes(held)
+        txn.delete(image_key + alias_key, db=self._alias_urls)
+        return (image_key,)
+
+    def aliases(self, txn: lmdb.Transaction, image_key: bytes) -> list[str]:
+        """List the other URLs that lead to an image."""
+        return sorted(_values(txn, self._alias_urls, image_key))
+
+    def matches(self, txn: lmdb.Transaction, image_key: bytes) -> dict[bytes, Match]:
+        """Map signal keys to what the image matches now."""
+        found = {}
+        with txn.cursor(db=self._matches) as cursor:
+            if cursor.set_range(image_key):
+                for key, raw in cursor:
+                    if bytes(key[:KEY_BYTES]) != image_key:
+                        break
+                    found[bytes(key[KEY_BYTES:])] = self._match_codec.decode(raw)
+        return found
+
+    def matching_keys(self, txn: lmdb.Transaction) -> list[bytes]:
+        """List the keys of all images that match something."""
+        found: dict[bytes, None] = {}
+        with txn.cursor(db=self._matches) as cursor:
+            for key in cursor.iternext(values=False):
+                found[bytes(key[:KEY_BYTES])] = None
+        return list(found)
+
+    def put_match(self, txn: lmdb.Transaction, match: Match) -> None:
+        """Store what an image matches."""
+        key = match.image_key + match.signal_key
+        txn.put(key, self._match_codec.encode(match), db=self._matches)
+        txn.put(match.signal_key + match.image_key, b"", db=self._by_signal)
+
+    def drop_match(self, txn: lmdb.Transaction, match: Match) -> None:
+        """Forget that an image matches a signal."""
+        txn.delete(match.image_key + match.signal_key, db=self._matches)
+        txn.delete(match.signal_key + match.image_key, db=self._by_signal)
+
+    def drop_matches_of_signal(self, txn: lmdb.Transaction, signal_key: bytes) -> int:
+        """Forget everything that matched a signal; return how many images did."""
+        images = []
+        with txn.cursor(db=self._by_signal) as cursor:
+            if cursor.set_range(signal_key):
+                for key in cursor.iternext(values=False):
+                    if bytes(key[:KEY_BYTES]) != signal_key:
+                        break
+                    images.append(bytes(key[KEY_BYTES:]))
+        for image_key in images:
+            txn.delete(image_key + signal_key, db=self._matches)
+            txn.delete(signal_key + image_key, db=self._by_signal)
+        return len(images)
+
+
+def _values(txn: lmdb.Transaction, database: Database, prefix: bytes) -> Iterator[str]:
+    with txn.cursor(db=database) as cursor:
+        if cursor.set_range(prefix):
+            for key, value in cursor:
+                if bytes(key[: len(prefix)]) != prefix:
+                    return
+                yield bytes(value).decode()

@@ -1,0 +1,47 @@
+"""Local secrets: random bytes in a file of mode 0600 that never leaves the machine."""
+
+import contextlib
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from indexer.errors import StoreError
+
+SECRET_BYTES = 32
+
+
+def load_or_create_secret(path: Path) -> bytes:
+    """Load a secret, creating it when it is missing; safe when two processes start together.
+
+    Raises:
+        StoreError: the file cannot be read or written, or is not a secret of ours.
+    """
+    try:
+        if not path.exists():
+            _create(path)
+        secret = path.read_bytes()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise StoreError(f"cannot read or create the secret {path}: {reason}") from None
+    if len(secret) != SECRET_BYTES:
+        raise StoreError(
+            f"the secret {path} must hold {SECRET_BYTES} bytes, it holds {len(secret)}; restore it "
+            "from a backup (with another secret, no stored key can be found again)"
+        )
+    return secret
+
+
+def _create(path: Path) -> None:
+    """Write a whole file first, then link it into place: whoever comes second finds it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()

@@ -1,0 +1,216 @@
+"""Signals as they are held, their digests in a column, and what stays of withdrawn ones.
+
+Databases::
+
+    signals            key -> Signal
+    signal_hashes      the digests that are matched (columns.py)
+    signal_tombstones  key -> Tombstone: no digest, only what keeps a re-scan from reviving it
+    signal_cases       keyed hash of a case reference + signal key -> b"1" live, b"0" ended
+    signal_counts      feed NUL kind -> number held, 8 bytes
+    quarantine         key -> QuarantinedRecord
+    signal_log         sequence -> SignalEvent; its last number is the version of all signals
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import blake2b
+
+import lmdb
+
+from indexer.match import FEED_KIND_PDQ
+from indexer.model import Signal, SignalEvent, SignalEventKind, has_ended
+from indexer.store.codec import RecordCodec
+from indexer.store.columns import ColumnWriter, HashColumn
+from indexer.store.environment import Environment
+from indexer.store.logs import EventLog
+
+_KEY_BYTES = 16
+_ROWS_PER_CHUNK = 4096
+_LIVE, _ENDED = b"1", b"0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """What stays of a withdrawn signal: when, by the feed's clock and by ours."""
+
+    feed: str
+    modified_at: int | None
+    withdrawn_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinedRecord:
+    """A feed entry that is kept but not matched, and why."""
+
+    feed: str
+    reason: str
+    kind: str
+    raw: str = field(repr=False)
+    at: datetime
+
+
+class SignalStore:
+    """All signals of all feeds. Every method works inside the caller's transaction."""
+
+    def __init__(self, environment: Environment, secret: bytes) -> None:
+        self._secret = secret
+        self._db = environment.database(b"signals")
+        self._tombstones = environment.database(b"signal_tombstones")
+        self._cases = environment.database(b"signal_cases")
+        self._counts = environment.database(b"signal_counts")
+        self._quarantine = environment.database(b"quarantine")
+        self._codec = RecordCodec(Signal)
+        self._tombstone_codec = RecordCodec(Tombstone)
+        self._quarantine_codec = RecordCodec(QuarantinedRecord)
+        self.log = EventLog(environment, "signal_log", SignalEvent)
+        self.column = HashColumn(
+            environment, "signal_hashes", digests_per_row=1, rows_per_chunk=_ROWS_PER_CHUNK
+        )
+
+    def key(self, *, feed: str, kind: str, value: bytes) -> bytes:
+        """Name a signal: a keyed hash, since the digest itself is as good as a picture."""
+        return self._keyed(b"signal", feed.encode(), kind.encode(), value)
+
+    def case_key(self, case_ref: str) -> bytes:
+        """Name a case reference without holding it."""
+        return self._keyed(b"case", case_ref.strip().encode())
+
+    def _keyed(self, *parts: bytes) -> bytes:
+        joined = b"".join(len(part).to_bytes(4) + part for part in parts)
+        return blake2b(joined, digest_size=_KEY_BYTES, key=self._secret).digest()
+
+    def find(self, txn: lmdb.Transaction, key: bytes) -> Signal | None:
+        """Find a live signal."""
+        raw = txn.get(key, db=self._db)
+        return None if raw is None else self._codec.decode(raw)
+
+    def find_tombstone(self, txn: lmdb.Transaction, key: bytes) -> Tombstone | None:
+        """Find what stays of a withdrawn signal."""
+        raw = txn.get(key, db=self._tombstones)
+        return None if raw is None else self._tombstone_codec.decode(raw)
+
+    def every(self, txn: lmdb.Transaction) -> Iterator[Signal]:
+        """Iterate over all live signals, in the order of their keys."""
+        with txn.cursor(db=self._db) as cursor:
+            for raw in cursor.iternext(keys=False):
+                yield self._codec.decode(raw)
+
+    def version(self, txn: lmdb.Transaction) -> int:
+        """Return the number of the last change of any signal."""
+        return self.log.last_sequence(txn)
+
+    def add(self, txn: lmdb.Transaction, writer: ColumnWriter, signal: Signal) -> None:
+        """Store a new live signal; PDQ digests enter the column through ``writer``."""
+        row = None
+        if signal.kind == FEED_KIND_PDQ:
+            row = writer.add(digests=signal.digest, owner=signal.key)
+        stored = replace(signal, row=row)
+        txn.put(signal.key, self._codec.encode(stored), db=self._db)
+        txn.delete(signal.key, db=self._tombstones)
+        self._link_cases(txn, old=None, new=stored)
+        self._count(txn, signal, 1)
+        self._note(txn, stored, SignalEventKind.ADDED, signal.added_at)
+
+    def change(self, txn: lmdb.Transaction, old: Signal, new: Signal) -> None:
+        """Replace what is known about a live signal; its digest stays."""
+        txn.put(new.key, self._codec.encode(new), db=self._db)
+        self._link_cases(txn, old=old, new=new)
+        self._note(txn, new, SignalEventKind.CHANGED, new.changed_at)
+
+    def withdraw(
+        self,
+        txn: lmdb.Transaction,
+        writer: ColumnWriter,
+        signal: Signal,
+        *,
+        modified_at: int | None,
+        now: datetime,
+    ) -> None:
+        """Take a signal out: its digest is zeroed, only a tombstone stays."""
+        if signal.row is not None:
+            writer.remove(signal.row)
+        txn.delete(signal.key, db=self._db)
+        self.bury(txn, signal.key, feed=signal.feed, modified_at=modified_at, now=now)
+        self._link_cases(txn, old=signal, new=None)
+        self._count(txn, signal, -1)
+        self._note(txn, signal, SignalEventKind.WITHDRAWN, now)
+
+    def bury(
+        self,
+        txn: lmdb.Transaction,
+        key: bytes,
+        *,
+        feed: str,
+        modified_at: int | None,
+        now: datetime,
+    ) -> None:
+        """Leave a tombstone, so that an older word about the signal does not revive it."""
+        stone = Tombstone(feed=feed, modified_at=modified_at, withdrawn_at=now)
+        txn.put(key, self._tombstone_codec.encode(stone), db=self._tombstones)
+
+    def signals_of_case(self, txn: lmdb.Transaction, case_ref: str) -> dict[bytes, bool]:
+        """Map the keys of a case's signals to whether the case still stands behind them."""
+        case_key = self.case_key(case_ref)
+        found: dict[bytes, bool] = {}
+        with txn.cursor(db=self._cases) as cursor:
+            if cursor.set_range(case_key):
+                for key, state in cursor:
+                    if bytes(key[:_KEY_BYTES]) != case_key:
+                        break
+                    found[bytes(key[_KEY_BYTES:])] = bytes(state) == _LIVE
+        return found
+
+    def counts(self, txn: lmdb.Transaction, feed: str) -> dict[str, int]:
+        """Count a feed's live signals by kind (the feed's words)."""
+        prefix = feed.encode() + b"\0"
+        found = {}
+        with txn.cursor(db=self._counts) as cursor:
+            if cursor.set_range(prefix):
+                for key, number in cursor:
+                    if not bytes(key).startswith(prefix):
+                        break
+                    found[bytes(key[len(prefix) :]).decode()] = int.from_bytes(number)
+        return {kind: number for kind, number in found.items() if number}
+
+    def quarantine(self, txn: lmdb.Transaction, key: bytes, record: QuarantinedRecord) -> bool:
+        """Keep an entry that cannot be matched. Say whether it is new there."""
+        return bool(
+            txn.put(
+                key, self._quarantine_codec.encode(record), db=self._quarantine, overwrite=False
+            )
+        )
+
+    def release(self, txn: lmdb.Transaction, key: bytes) -> bool:
+        """Drop a quarantined entry; say whether there was one."""
+        return bool(txn.delete(key, db=self._quarantine))
+
+    def quarantined(self, txn: lmdb.Transaction, feed: str) -> dict[str, int]:
+        """Count a feed's quarantined entries by reason."""
+        found: dict[str, int] = {}
+        with txn.cursor(db=self._quarantine) as cursor:
+            for raw in cursor.iternext(keys=False):
+                record = self._quarantine_codec.decode(raw)
+                if record.feed == feed:
+                    found[record.reason] = found.get(record.reason, 0) + 1
+        return found
+
+    def _link_cases(self, txn: lmdb.Transaction, *, old: Signal | None, new: Signal | None) -> None:
+        """Bring the case links up to date. A case that is no longer named has ended."""
+        if old is not None:
+            for case in old.cases:
+                txn.put(self.case_key(case.case_ref) + old.key, _ENDED, db=self._cases)
+        if new is not None:
+            for case in new.cases:
+                state = _ENDED if has_ended(case.status) else _LIVE
+                txn.put(self.case_key(case.case_ref) + new.key, state, db=self._cases)
+
+    def _count(self, txn: lmdb.Transaction, signal: Signal, step: int) -> None:
+        key = signal.feed.encode() + b"\0" + signal.kind.encode()
+        held = int.from_bytes(txn.get(key, db=self._counts) or b"\0")
+        txn.put(key, (held + step).to_bytes(8), db=self._counts)
+
+    def _note(
+        self, txn: lmdb.Transaction, signal: Signal, kind: SignalEventKind, at: datetime
+    ) -> None:
+        self.log.append(txn, SignalEvent(kind=kind, signal_key=signal.key, feed=signal.feed, at=at))

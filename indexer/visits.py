@@ -1,0 +1,205 @@
+"""Index time: what a visit of an image found enters the store and meets the signals.
+
+The steps of one batch, all in one write transaction:
+
+(1) Match outside the transaction, so that the store is locked briefly.
+(2) Inside it, match again if a signal was committed in between: whatever is
+    committed before this batch has been compared with it, and whatever comes
+    later finds the batch in the store (the delta scan).
+(3) Replace what is stored of each image, and append to the match log what changed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import lmdb
+
+from indexer.lookup import HashRows, Lookup, NearestVariant, match_of
+from indexer.model import (
+    HASHER_VERSION,
+    HashedImage,
+    ImageRecord,
+    ImageVisit,
+    Match,
+    MatchEvent,
+    MatchEventKind,
+    VisitOutcome,
+    VisitResult,
+)
+from indexer.store import Store
+from indexer.store.columns import ColumnWriter
+from indexer.url import canonical_url, url_key
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    txn: lmdb.Transaction
+    rows: ColumnWriter
+    now: datetime
+
+
+class VisitRecorder:
+    """Records visits of images."""
+
+    def __init__(self, store: Store, lookup: Lookup) -> None:
+        self._store = store
+        self._lookup = lookup
+
+    def record(self, visits: Sequence[ImageVisit], *, now: datetime) -> list[VisitResult]:
+        """Record a batch of visits in one durable transaction; results in the same order.
+
+        Raises:
+            InvalidUrlError: a URL is not an absolute http(s) URL; nothing was recorded.
+            StoreError: nothing was recorded.
+        """
+        keys = [url_key(canonical_url(visit.image_url)) for visit in visits]
+        images: list[HashRows] = [visit.hashed.rows if visit.hashed else () for visit in visits]
+        view = self._lookup.view()
+        found = self._lookup.nearest(view, images)  # (1)
+        with self._store.write() as txn, self._store.images.column.writer(txn) as rows:
+            if self._store.signals.version(txn) != view.version:  # (2)
+                found = self._lookup.nearest(self._lookup.view_in(txn), images)
+            writing = _Writing(txn, rows, now)
+            return [
+                self._record(writing, key, visit, nearest)  # (3)
+                for key, visit, nearest in zip(keys, visits, found, strict=True)
+            ]
+
+    def _record(
+        self,
+        writing: _Writing,
+        key: bytes,
+        visit: ImageVisit,
+        nearest: dict[bytes, NearestVariant],
+    ) -> VisitResult:
+        held = self._store.images.find(writing.txn, key)
+        hashed = visit.hashed
+        if hashed is None and held is None:
+            return VisitResult(image_key=key, outcome=VisitOutcome.NOT_HELD)
+        if held is None or (hashed is not None and not same_content(held, hashed)):
+            assert hashed is not None  # noqa: S101 - without hashes and record: not held, above
+            self._store_image(writing, key, visit, hashed, held)
+            matches = self._store_matches(writing, key, hashed, nearest)
+            self._note_places(writing, key, visit)
+            return VisitResult(image_key=key, outcome=VisitOutcome.HASHED, matches=matches)
+        self._refresh(writing, visit, held)
+        self._note_places(writing, key, visit)
+        matches = nearest_first(self._store.images.matches(writing.txn, key).values())
+        return VisitResult(image_key=key, outcome=VisitOutcome.UNCHANGED, matches=matches)
+
+    def _store_image(
+        self,
+        writing: _Writing,
+        key: bytes,
+        visit: ImageVisit,
+        hashed: HashedImage,
+        held: ImageRecord | None,
+    ) -> None:
+        images = self._store.images
+        rows = images.put_rows(writing.rows, key, held.rows if held else (), hashed)
+        record = ImageRecord(
+            key=key,
+            image_url=canonical_url(visit.image_url),
+            document_id=visit.document_id or (held.document_id if held else None),
+            sha256=hashed.sha256,
+            mime=hashed.mime,
+            width=hashed.width,
+            height=hashed.height,
+            quality=hashed.quality,
+            hasher_version=HASHER_VERSION,
+            rows=rows,
+            etag=visit.etag,
+            last_modified=visit.last_modified,
+            hashed_at=writing.now,
+            seen_at=writing.now,
+        )
+        images.put(writing.txn, record)
+
+    def _refresh(self, writing: _Writing, visit: ImageVisit, held: ImageRecord) -> None:
+        record = replace(
+            held,
+            document_id=visit.document_id or held.document_id,
+            etag=visit.etag or held.etag,
+            last_modified=visit.last_modified or held.last_modified,
+            seen_at=writing.now,
+        )
+        self._store.images.put(writing.txn, record)
+
+    def _store_matches(
+        self,
+        writing: _Writing,
+        key: bytes,
+        hashed: HashedImage,
+        nearest: dict[bytes, NearestVariant],
+    ) -> tuple[Match, ...]:
+        """Bring what the image matches up to date with its new bytes."""
+        matches = []
+        for signal_key, variant in nearest.items():
+            signal = self._store.signals.find(writing.txn, signal_key)
+            if signal is None:
+                continue
+            matches.append(
+                match_of(
+                    variant,
+                    signal_key=signal_key,
+                    feed=signal.feed,
+                    threshold_bits=self._lookup.threshold_bits,
+                    quality=hashed.quality,
+                    content_sha256=hashed.sha256,
+                    image_key=key,
+                )
+            )
+        replace_matches(self._store, writing.txn, key, matches, now=writing.now)
+        return nearest_first(matches)
+
+    def _note_places(self, writing: _Writing, key: bytes, visit: ImageVisit) -> None:
+        """Note pages and other URLs; where an image that matches changes its URLs, log it."""
+        images = self._store.images
+        for page_url in visit.page_urls:
+            images.add_page(writing.txn, key, page_url)
+        affected = set(images.drop_alias(writing.txn, key))  # it is an image of its own now
+        for alias in visit.aliases:
+            affected.update(images.add_alias(writing.txn, key, alias))
+        for image_key in sorted(affected):
+            matches = nearest_first(images.matches(writing.txn, image_key).values())
+            for match in matches[:1]:
+                event = MatchEvent(kind=MatchEventKind.ALIAS, match=match, at=writing.now)
+                images.log.append(writing.txn, event)
+
+
+def same_content(held: ImageRecord, hashed: HashedImage) -> bool:
+    """Say whether bytes are those that are stored, hashed by today's hasher."""
+    return held.sha256 == hashed.sha256 and held.hasher_version == HASHER_VERSION
+
+
+def nearest_first(matches: Iterable[Match]) -> tuple[Match, ...]:
+    """Sort matches by distance, then by key so that the order is stable."""
+    return tuple(sorted(matches, key=lambda match: (match.distance_bits, match.signal_key)))
+
+
+def replace_matches(
+    store: Store,
+    txn: lmdb.Transaction,
+    image_key: bytes,
+    matches: Sequence[Match],
+    *,
+    now: datetime,
+) -> int:
+    """Make ``matches`` all that an image matches; log what is new, changed or ended.
+
+    Returns:
+        How many were logged as new or changed.
+    """
+    held = store.images.matches(txn, image_key)
+    logged = 0
+    for match in matches:
+        if held.pop(match.signal_key, None) == match:
+            continue
+        store.images.put_match(txn, match)
+        store.images.log.append(txn, MatchEvent(kind=MatchEventKind.MATCHED, match=match, at=now))
+        logged += 1
+    for ended in held.values():
+        store.images.drop_match(txn, ended)
+        store.images.log.append(txn, MatchEvent(kind=MatchEventKind.ENDED, match=ended, at=now))
+    return logged
