@@ -1,0 +1,1 @@
+"""Operating the system: what runs beside or around it, and is no part of a decision."""
