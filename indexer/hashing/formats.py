@@ -1,0 +1,139 @@
+"""Which format bytes are in, by their content alone; no name and no header is believed.
+
+An allow-list: only formats that Pillow decodes in memory and in this process.
+Nothing that starts a program or writes files (EPS), interprets drawing
+commands (SVG, WMF, PDF) or has no signature of its own (TGA) is ever opened.
+"""
+
+from dataclasses import dataclass
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    IcoImagePlugin,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A format that is known by its content.
+
+    Attributes:
+        mime: media type.
+        reader: Pillow's class for it, or None when it is not decoded. The class is
+            called directly: ``Image.open`` would try others, and warns or gives up at
+            a limit of its own.
+    """
+
+    mime: str
+    reader: type[ImageFile.ImageFile] | None = None
+
+
+# Of a JPEG with further pictures (MPO) the JPEG reader gives the first.
+_JPEG = Format(mime="image/jpeg", reader=JpegImagePlugin.JpegImageFile)
+_PNG = Format(mime="image/png", reader=PngImagePlugin.PngImageFile)
+_GIF = Format(mime="image/gif", reader=GifImagePlugin.GifImageFile)
+_WEBP = Format(mime="image/webp", reader=WebPImagePlugin.WebPImageFile)
+_AVIF = Format(mime="image/avif", reader=AvifImagePlugin.AvifImageFile)
+_TIFF = Format(mime="image/tiff", reader=TiffImagePlugin.TiffImageFile)
+_BMP = Format(mime="image/bmp", reader=BmpImagePlugin.BmpImageFile)
+ICO = Format(mime="image/x-icon", reader=IcoImagePlugin.IcoImageFile)
+_PGM = Format(mime="image/x-portable-graymap", reader=PpmImagePlugin.PpmImageFile)
+_PPM = Format(mime="image/x-portable-pixmap", reader=PpmImagePlugin.PpmImageFile)
+_PBM = Format(mime="image/x-portable-bitmap", reader=PpmImagePlugin.PpmImageFile)
+_HEIF = Format(mime="image/heif")
+_JPEG_2000 = Format(mime="image/jp2")
+_JPEG_XL = Format(mime="image/jxl")
+_POSTSCRIPT = Format(mime="application/postscript")
+_WMF = Format(mime="image/wmf")
+SVG = Format(mime="image/svg+xml")
+
+_SIGNATURES: tuple[tuple[bytes, Format], ...] = (
+    (b"\xff\xd8\xff", _JPEG),
+    (b"\x89PNG\r\n\x1a\n", _PNG),
+    (b"GIF87a", _GIF),
+    (b"GIF89a", _GIF),
+    (b"II*\x00", _TIFF),
+    (b"MM\x00*", _TIFF),
+    (b"II+\x00", _TIFF),
+    (b"MM\x00+", _TIFF),
+    (b"BM", _BMP),
+    (b"\x00\x00\x01\x00", ICO),
+    (b"P4", _PBM),
+    (b"P5", _PGM),
+    (b"P6", _PPM),
+    # Text formats: read number by number in Python, minutes for a large file.
+    (b"P1", Format(mime="image/x-portable-bitmap")),
+    (b"P2", Format(mime="image/x-portable-graymap")),
+    (b"P3", Format(mime="image/x-portable-pixmap")),
+    (b"P7", Format(mime="image/x-portable-arbitrarymap")),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", _JPEG_2000),
+    (b"\xff\x4f\xff\x51", _JPEG_2000),
+    (b"\x00\x00\x00\x0cJXL \r\n\x87\n", _JPEG_XL),
+    (b"\xff\x0a", _JPEG_XL),
+    (b"%!PS", _POSTSCRIPT),
+    (b"\xc5\xd0\xd3\xc6", _POSTSCRIPT),
+    (b"%PDF-", Format(mime="application/pdf")),
+    (b"\xd7\xcd\xc6\x9a", _WMF),
+    (b"\x01\x00\x09\x00", _WMF),
+    (b"8BPS", Format(mime="image/vnd.adobe.photoshop")),
+    (b"\x00\x00\x02\x00", Format(mime="image/x-win-cursor")),
+    (b"icns", Format(mime="image/icns")),
+    (b"v/1\x01", Format(mime="image/x-exr")),
+    (b"#?RADIANCE", Format(mime="image/vnd.radiance")),
+    (b"DDS ", Format(mime="image/vnd.ms-dds")),
+    (b"qoif", Format(mime="image/qoi")),
+    (b"FLIF", Format(mime="image/flif")),
+    (b"II\xbc", Format(mime="image/jxr")),
+    (b"\x0a\x05\x01", Format(mime="image/x-pcx")),
+    (b"/* XPM */", Format(mime="image/x-xpixmap")),
+    (b"gimp xcf ", Format(mime="image/x-xcf")),
+)
+
+_BRANDS: dict[bytes, Format] = {
+    b"avif": _AVIF,
+    b"avis": _AVIF,
+    **dict.fromkeys(
+        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), _HEIF
+    ),
+}
+_SVG_SEARCHED = 1024
+# Two or three letters begin many texts: these formats must show a whole header.
+_WHITESPACE = b" \t\r\n\x0b\x0c"
+
+
+def sniff(data: bytes) -> Format | None:
+    """Recognise the format of encoded bytes, or None for what is no image that we know."""
+    for signature, found in _SIGNATURES:
+        if data.startswith(signature) and _is_plausible(data, signature):
+            return found
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _WEBP
+    if data[4:8] == b"ftyp":
+        return _by_brand(data)
+    return SVG if b"<svg" in data[:_SVG_SEARCHED].lower() else None
+
+
+def _is_plausible(data: bytes, signature: bytes) -> bool:
+    if signature[:1] == b"P" and len(signature) == 2:  # noqa: PLR2004 - P1 to P7
+        return data[2:3] in {bytes([space]) for space in _WHITESPACE}
+    if signature == b"BM":  # the length of the second header, 12 to 124, is four bytes
+        return len(data) < 18 or 12 <= int.from_bytes(data[14:18], "little") <= 124  # noqa: PLR2004
+    return True
+
+
+def _by_brand(data: bytes) -> Format | None:
+    """Tell AVIF from HEIF: they share a container and name themselves by brands."""
+    box_bytes = min(int.from_bytes(data[:4]), _SVG_SEARCHED)
+    major = data[8:12]
+    compatible = {data[at : at + 4] for at in range(16, box_bytes, 4)}
+    if major in {b"mif1", b"msf1"} and compatible & {b"avif", b"avis"}:
+        return _AVIF
+    return _BRANDS.get(major)

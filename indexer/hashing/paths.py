@@ -1,0 +1,136 @@
+"""The two ways to bring an image to 64x64 luma: *cpp* and *web* (docs/adr/0002).
+
+Both take an RGB image as stored and give the blocks of its four mirrorings.
+Every step is exact under mirroring and turning, so a variant has the very bits
+that hashing the transformed pixels gives.
+
+Luma is ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from indexer.hashing.folding import WORKING_SIDE, apply_folds, cpp_fold, web_fold
+from indexer.hashing.pdq import Block
+from indexer.hashing.variants import Blocks
+
+Luma = NDArray[np.floating]
+
+_RED, _GREEN, _BLUE = (np.float32(share) for share in (0.299, 0.587, 0.114))
+_CANVAS = (WORKING_SIDE, WORKING_SIDE)
+# Half of the smallest distance between two values of i * side / 512.
+_BEFORE_EDGE = 1 / (2 * WORKING_SIDE)
+# The filtered luma is cut to whole numbers. 32-bit sums of a flat area end a hair
+# below or above one; which side must not depend on how the image is turned.
+_ROUNDING_NOISE = 1e-3
+
+
+def cpp_blocks(image: Image.Image) -> Blocks:
+    """Follow Meta's C++ reference.
+
+    (1) When a side exceeds 512: resize to 512x512, row i from row
+        floor(i*height/512), columns alike. (2) Luma. (3) Jarosz filter and
+        decimation (``folding.cpp_fold``).
+
+    Source: ThreatExchange ``pdq/cpp/io/pdqio.cpp`` and ``downscaling.cpp``.
+
+    Args:
+        image: mode RGB, each side at least 5 pixels.
+    """
+    return Blocks(
+        upright=_cpp_block(_picked(image)),
+        mirror=_cpp_block(_picked(image, mirror=True)),
+        flip=_cpp_block(_picked(image, flip=True)),
+        turn_180=_cpp_block(_picked(image, mirror=True, flip=True)),
+    )
+
+
+def web_blocks(image: Image.Image) -> Blocks:
+    """Follow the browser hasher of StopNCII's operator.
+
+    (1) Draw on a canvas of 512x512, as Chromium does: halve while both sides
+        are at least 1024, then bilinear, cut to 8 bits. (2) Luma. (3) Box filter
+        and sampling (``folding.web_fold``). (4) Cut to whole numbers.
+
+    Source: ``SWGFL/pdq``: ``src/pdq.ts``, ``luminance.ts``, ``jarosz-filter.ts``,
+    ``rescale.ts``; the canvas is measured, not specified.
+
+    Args:
+        image: mode RGB.
+    """
+    luma = _luma(_drawn(image))  # (1), (2)
+    return Blocks(
+        upright=_web_block(luma),
+        mirror=_web_block(luma[:, ::-1]),
+        flip=_web_block(luma[::-1]),
+        turn_180=_web_block(luma[::-1, ::-1]),
+    )
+
+
+def _cpp_block(image: Image.Image) -> Block:
+    luma = _luma(image)
+    rows, columns = luma.shape
+    return apply_folds(luma, rows=cpp_fold(rows), columns=cpp_fold(columns))
+
+
+def _web_block(luma: Luma) -> Block:
+    block = apply_folds(luma, rows=web_fold(), columns=web_fold())
+    return np.floor(block + _ROUNDING_NOISE)
+
+
+def _luma(image: Image.Image) -> Luma:
+    # One pixel at a time in the reference's order, never a matrix product: BLAS rounds
+    # the same pixel otherwise at another place, and turned copies would differ.
+    pixels = np.asarray(image)
+    luma: Luma = pixels[..., 0] * _RED + pixels[..., 1] * _GREEN + pixels[..., 2] * _BLUE
+    return luma
+
+
+def _picked(image: Image.Image, *, mirror: bool = False, flip: bool = False) -> Image.Image:
+    """Mirror and flip, then pick 512x512 pixels when a side exceeds 512."""
+    size = _CANVAS if max(image.size) > WORKING_SIDE else image.size
+    across = _picks(image.width, size[0], backwards=mirror)
+    down = _picks(image.height, size[1], backwards=flip)
+    matrix = (across[0], 0.0, across[1], 0.0, down[0], down[1])
+    return image.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST)
+
+
+def _picks(side: int, picked_side: int, *, backwards: bool) -> tuple[float, float]:
+    """Give step and start, so that Pillow's sample i is floor(i*side/picked_side).
+
+    Or, backwards, its mirror image side-1-floor(...). Pillow samples at
+    floor(step*(i+0.5)+start); with 512 picks every value is exact in binary.
+    """
+    step = side / picked_side
+    if backwards:
+        return -step, side - _BEFORE_EDGE + step / 2
+    return step, -step / 2
+
+
+def _drawn(image: Image.Image) -> Image.Image:
+    """Draw the image on a canvas of 512x512, smoothed as Chromium does it."""
+    while min(image.size) >= 2 * WORKING_SIDE:
+        image = _halved(image)
+    # Multiples of 1/512 are exact in binary: so are the blends, and mirroring
+    # the image mirrors the canvas to the bit.
+    matrix = (image.width / WORKING_SIDE, 0.0, 0.0, 0.0, image.height / WORKING_SIDE, 0.0)
+    return image.transform(_CANVAS, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+
+
+def _halved(image: Image.Image) -> Image.Image:
+    """Halve both sides by means of 2x2 pixels.
+
+    An odd side counts its pixels 1-2-1, the mean of the two ways to pair
+    them, so that neither edge is favoured.
+    """
+    width, height = (side // 2 * 2 for side in image.size)
+    halves = [
+        image.reduce(2, box=(left, top, left + width, top + height))
+        for left in range(image.width % 2 + 1)
+        for top in range(image.height % 2 + 1)
+    ]
+    if len(halves) == 1:
+        return halves[0]
+    total = np.sum([np.asarray(half, dtype=np.uint16) for half in halves], axis=0)
+    return Image.fromarray((total // len(halves)).astype(np.uint8))
