@@ -1,0 +1,371 @@
+"""The pipeline that fetches images, hashes them and records the visits.
+
+The only module that holds image bytes: they go from the response to the hasher
+and are dropped. Nothing here writes a file, and no digest or URL is logged.
+
+The steps for one image URL:
+
+(1) Each URL is fetched once in a crawl. Seen again on another page, only the
+    page is added to its record.
+(2) A stored image is asked for with its ETag and date. A 304 that came by a
+    redirect says nothing about what is stored, so it is asked for again without.
+(3) Bytes that equal those stored are not hashed again, unless the hasher changed.
+(4) The rest is hashed in a worker thread, and the bytes are let go.
+(5) The visit is recorded in a batch; only then is the image reported.
+"""
+
+import asyncio
+import binascii
+import os
+from base64 import b64decode
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote_to_bytes
+
+from itemadapter import ItemAdapter
+from scrapy import Request, signals
+from scrapy.crawler import Crawler
+from scrapy.http import Response
+from scrapy.http.request import NO_CALLBACK
+
+from crawler.errors import RefusedError
+from crawler.links import DATA_IMAGE
+from crawler.pacing import pacing_of
+from crawler.refusals import INTERNAL_ERROR, http_code, refusal_code
+from crawler.settings import CrawlSettings
+from crawler.tally import Tally
+from crawler.writer import VisitWriter
+from indexer.errors import ImageRefusedError, InvalidUrlError, StoreError
+from indexer.model import (
+    HASHER_VERSION,
+    HashedImage,
+    ImageRecord,
+    ImageVisit,
+    VisitOutcome,
+    VisitResult,
+)
+from indexer.url import canonical_url, inline_image_url, url_key
+
+if TYPE_CHECKING:
+    from indexer import Indexer
+
+_OK = range(200, 300)
+_NOT_MODIFIED = 304
+_MAX_VALIDATOR_CHARS = 1024
+_ACCEPT = "image/avif,image/webp,image/*,*/*;q=0.8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedImage:
+    """An item of our own spider: a page request that was answered with an image.
+
+    Attributes:
+        page_url: the page that linked to it, or None for a seed.
+        seed: position among the job's URLs, if it is one of them.
+    """
+
+    response: Response = field(repr=False)
+    page_url: str | None = field(repr=False)
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What became of one image; small, since every image of a crawl leaves one."""
+
+    final_url: str = field(repr=False)
+    outcome: VisitOutcome | None = None
+    code: str | None = None
+    matches: int = 0
+    hashes: tuple[dict[str, str], ...] = field(default=(), repr=False)
+
+
+class HashImagesPipeline:
+    """Hashes the images of items, as Scrapy's ImagesPipeline stores them.
+
+    Reads ``image_urls`` (http(s) and ``data:`` URLs) and, if present, ``page_url``.
+    Writes ``images``: one dict each, with ``url``, ``outcome`` (``hashed``,
+    ``unchanged`` or ``refused``), ``code`` of a refusal, ``hashes`` (of ``hasher``,
+    ``variant`` and ``digest``, empty unless hashed now) and ``matches``.
+
+    Scrapy settings: ``DELIST_CONFIG`` and ``DELIST_DATA_DIR`` (paths, as for the
+    command line), ``DELIST_ITEM_HASHES`` (False leaves ``hashes`` empty).
+    """
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._settings: CrawlSettings = crawler.settings.get("DELIST_SETTINGS") or CrawlSettings()
+        self._with_hashes = crawler.settings.getbool("DELIST_ITEM_HASHES", True)
+        self._pacing = pacing_of(crawler)
+        self._tally = Tally(crawler.stats)
+        self._seen: dict[bytes, asyncio.Task[_Outcome]] = {}
+        self._counted: set[bytes] = set()
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        """Build with the crawler's settings."""
+        return cls(crawler)
+
+    def open_indexer(self) -> "Indexer":
+        """Open the indexer that hashes and stores."""
+        from indexer import Indexer  # noqa: PLC0415 - lazily, so that a fake needs no store
+
+        settings = self._crawler.settings
+        return Indexer.open(settings.get("DELIST_CONFIG"), data_dir=settings.get("DELIST_DATA_DIR"))
+
+    def open_spider(self) -> None:
+        """Open the indexer and start the threads."""
+        self._indexer = self.open_indexer()
+        self._max_bytes = self._indexer.settings.hashing.max_bytes
+        threads = self._settings.hash_threads or os.cpu_count() or 1
+        self._hashing = ThreadPoolExecutor(threads, thread_name_prefix="hash")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._writer = VisitWriter(self._indexer.record_visits, self._writing)
+
+    async def close_spider(self) -> None:
+        """Record what is waiting and close the indexer."""
+        await self._writer.close()
+        self._hashing.shutdown()
+        self._writing.shutdown()
+        self._indexer.close()
+
+    async def process_item(self, item: Any) -> Any:  # noqa: ANN401 - any item Scrapy knows
+        """Fetch, hash and record the images of an item."""
+        if isinstance(item, FetchedImage):
+            await self._take(item)
+            return item
+        adapter = ItemAdapter(item)
+        urls = list(adapter.get("image_urls") or ())
+        page_url = adapter.get("page_url")
+        outcomes = await asyncio.gather(*(self._visit(url, page_url) for url in urls))
+        with suppress(KeyError):  # an item class without the field, as with ImagesPipeline
+            adapter["images"] = [
+                _as_dict(url, outcome) for url, outcome in zip(urls, outcomes, strict=True)
+            ]
+        return item
+
+    async def _visit(self, url: str, page_url: str | None) -> _Outcome:
+        """(1) Visit an image once; add the page if it was visited before."""
+        if url[: len(DATA_IMAGE)].lower() == DATA_IMAGE:
+            return await self._counting(self._visit_inline(url, page_url), url, None)
+        try:
+            url = canonical_url(url)
+        except InvalidUrlError as error:
+            return self._refuse(url, refusal_code(error))
+        key = url_key(url)
+        task = self._seen.get(key)
+        if task is None:
+            work = self._fetch(url, page_url)
+            task = asyncio.ensure_future(self._counting(work, url, None))
+            self._seen[key] = task
+            return await task
+        outcome = await task
+        if page_url and outcome.outcome is not None:
+            visit = ImageVisit(image_url=outcome.final_url, page_urls=(page_url,), hashed=None)
+            await self._record(visit)
+        return outcome
+
+    async def _take(self, item: FetchedImage) -> None:
+        """Hash an image that the spider was answered with when it asked for a page."""
+        url = canonical_url(item.response.url)
+        work = self._finish(item.response, _chain(item.response), item.page_url, None)
+        task = asyncio.ensure_future(self._counting(work, url, item.seed))
+        self._seen.setdefault(url_key(url), task)
+        await task
+
+    async def _counting(self, work: Any, url: str, seed: int | None) -> _Outcome:  # noqa: ANN401 - a coroutine
+        """Await the work on one image; whatever goes wrong becomes a counted refusal."""
+        try:
+            outcome: _Outcome = await work
+        except StoreError as error:
+            await self._fail(error)
+            raise
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary of one image
+            code = refusal_code(error)
+            if code == INTERNAL_ERROR:
+                self._crawler.signals.send_catch_log(signal=internal_error, error=error)
+            return self._refuse(url, code, seed)
+        self._count(outcome)
+        return outcome
+
+    def _refuse(self, url: str, code: str, seed: int | None = None) -> _Outcome:
+        self._tally.refuse(code, images=1, seed=seed)
+        return _Outcome(final_url=url, code=code)
+
+    def _count(self, outcome: _Outcome) -> None:
+        key = url_key(outcome.final_url)
+        if key not in self._counted and outcome.outcome is not None:
+            self._counted.add(key)
+            self._tally.image(outcome.outcome, matches=outcome.matches)
+
+    async def _fail(self, error: StoreError) -> None:
+        """End the crawl: without the store nothing that follows would be kept."""
+        self._crawler.stats.set_value("delist/store_error", str(error))
+        self._pacing.stopping = True
+        self._crawler.signals.send_catch_log(signal=store_failed, error=error)
+
+    async def _fetch(
+        self, url: str, page_url: str | None, *, conditional: bool = True
+    ) -> _Outcome:
+        record = self._indexer.find_image(url) if conditional else None
+        headers = _conditions(record)  # (2)
+        request = Request(
+            url,
+            headers={"Accept": _ACCEPT, **headers},
+            callback=NO_CALLBACK,
+            meta={"download_maxsize": self._max_bytes},
+        )
+        response = await self._crawler.engine.download_async(request)
+        chain = _chain(response)
+        if response.status == _NOT_MODIFIED and headers and chain:
+            return await self._fetch(url, page_url, conditional=False)  # (2)
+        known = record if headers and response.status == _NOT_MODIFIED else None
+        return await self._finish(response, chain, page_url, known)
+
+    async def _finish(
+        self,
+        response: Response,
+        chain: tuple[str, ...],
+        page_url: str | None,
+        not_modified: ImageRecord | None,
+    ) -> _Outcome:
+        """Hash an answer unless it is known, and record the visit."""
+        url = canonical_url(response.url)
+        hashed = None
+        if not_modified is None:
+            if response.status not in _OK:
+                raise RefusedError(http_code(response.status))
+            hashed = await self._hash(response.body, url)
+        visit = ImageVisit(
+            image_url=url,
+            page_urls=(page_url,) if page_url else (),
+            aliases=tuple(alias for alias in chain if alias != url),
+            etag=_header(response, b"ETag"),
+            last_modified=_header(response, b"Last-Modified"),
+            hashed=hashed,
+        )
+        del response
+        result = await self._record(visit)
+        if result.outcome is VisitOutcome.NOT_HELD:
+            return await self._fetch(url, page_url, conditional=False)
+        return self._outcome(url, hashed, result)
+
+    async def _visit_inline(self, url: str, page_url: str | None) -> _Outcome:
+        body = decode_data_url(url, max_bytes=self._max_bytes)
+        if page_url is None:
+            raise RefusedError("no_page")
+        name = inline_image_url(page_url, sha256(body).digest())
+        hashed = await self._hash(body, name)
+        visit = ImageVisit(image_url=name, page_urls=(page_url,), hashed=hashed)
+        return self._outcome(name, hashed, await self._record(visit))
+
+    async def _hash(self, body: bytes, url: str) -> HashedImage | None:
+        """(3) and (4)."""
+        with self._pacing.pending(len(body)):
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._hashing, self._hash_now, body, url)
+
+    def _hash_now(self, body: bytes, url: str) -> HashedImage | None:
+        """Hash bytes, or return None when they equal those stored. Runs in a worker thread."""
+        record = self._indexer.find_image(url) if body else None
+        if (
+            record is not None
+            and record.hasher_version == HASHER_VERSION
+            and record.sha256 == sha256(body).digest()
+        ):
+            return None
+        return self._indexer.hash_image(body)
+
+    async def _record(self, visit: ImageVisit) -> VisitResult:
+        """(5)."""
+        return await self._writer.record(visit)
+
+    def _outcome(self, url: str, hashed: HashedImage | None, result: VisitResult) -> _Outcome:
+        hashes: tuple[dict[str, str], ...] = ()
+        if hashed is not None and self._with_hashes:
+            hashes = tuple(
+                {
+                    "hasher": entry.hasher.value,
+                    "variant": entry.variant,
+                    "digest": entry.digest.hex(),
+                }
+                for entry in hashed.hashes
+            )
+        return _Outcome(
+            final_url=url, outcome=result.outcome, matches=len(result.matches), hashes=hashes
+        )
+
+
+internal_error = object()
+"""Signal: an image met an error that has no name. Sent with ``error``."""
+
+store_failed = object()
+"""Signal: the store refused a batch; the crawl cannot go on. Sent with ``error``."""
+
+
+def decode_data_url(url: str, *, max_bytes: int) -> bytes:
+    """Decode a ``data:`` URL (RFC 2397); white space inside base64 is skipped.
+
+    Raises:
+        RefusedError: ``too_many_bytes`` or ``bad_encoding``.
+    """
+    head, comma, data = url[len(DATA_IMAGE) :].partition(",")
+    if not comma:
+        raise RefusedError("bad_encoding")
+    if len(data) > 4 * max_bytes:
+        raise RefusedError("too_many_bytes")
+    body = unquote_to_bytes(data)
+    if head.rpartition(";")[2].strip().lower() == "base64":
+        packed = b"".join(body.split())
+        try:
+            body = b64decode(packed + b"=" * (-len(packed) % 4))
+        except binascii.Error:
+            raise RefusedError("bad_encoding") from None
+    if len(body) > max_bytes:
+        raise RefusedError("too_many_bytes")
+    return body
+
+
+def _conditions(record: ImageRecord | None) -> dict[str, bytes]:
+    if record is None or record.hasher_version != HASHER_VERSION:
+        return {}
+    headers = {}
+    if record.etag:
+        headers["If-None-Match"] = record.etag.encode("latin-1", "replace")
+    if record.last_modified:
+        headers["If-Modified-Since"] = record.last_modified.encode("latin-1", "replace")
+    return headers
+
+
+def _chain(response: Response) -> tuple[str, ...]:
+    """List the URLs that led to a response by redirects, in canonical form."""
+    request = response.request
+    urls = request.meta.get("redirect_urls", []) if request is not None else []
+    chain = []
+    for url in urls:
+        with suppress(InvalidUrlError):
+            chain.append(canonical_url(url))
+    return tuple(dict.fromkeys(chain))
+
+
+def _header(response: Response, name: bytes) -> str | None:
+    value = response.headers.get(name)
+    if value is None or len(value) > _MAX_VALIDATOR_CHARS:
+        return None
+    text = value.decode("latin-1").strip()
+    return text if text.isprintable() else None
+
+
+def _as_dict(url: str, outcome: _Outcome) -> dict[str, Any]:
+    return {
+        "url": url,
+        "outcome": outcome.outcome.value if outcome.outcome is not None else "refused",
+        "code": outcome.code,
+        "hashes": list(outcome.hashes),
+        "matches": outcome.matches,
+    }

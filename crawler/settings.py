@@ -1,0 +1,163 @@
+"""Typed settings of the crawler, the job of one crawl, and what Scrapy makes of both.
+
+Nothing here imports Scrapy, so a command line that does not crawl does not load it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from indexer.settings import setting
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrawlSettings:
+    """[crawler]: how polite and how patient a crawl is."""
+
+    user_agent: str = setting(
+        "DelistBot/0.1 (+https://delist.invalid/bot)",
+        "What servers are told. Its first word is matched against robots.txt; put a contact here.",
+    )
+    obey_robots: bool = setting(True, "Whether robots.txt is obeyed, its Crawl-delay included.")
+    delay_s: float = setting(
+        0.5, "Pause between two requests to one host, in seconds; none to loopback hosts.", low=0
+    )
+    max_crawl_delay_s: float = setting(
+        30.0, "Longest Crawl-delay of a robots.txt that is kept to, in seconds.", low=0
+    )
+    retry_after_cap_s: float = setting(
+        120.0, "Longest pause that a Retry-After header is granted, in seconds.", low=0
+    )
+    concurrent_requests: int = setting(16, "Most transfers at once.", low=1, high=512)
+    concurrent_per_host: int = setting(8, "Most transfers at once from one host.", low=1, high=512)
+    timeout_s: float = setting(
+        30.0, "Longest that one answer may take, from connecting to its last byte.", low=1
+    )
+    dns_timeout_s: float = setting(10.0, "Longest that one name look-up may take.", low=1)
+    retries: int = setting(
+        2, "How often a failed transfer is tried again. Timeouts are not.", low=0, high=10
+    )
+    max_redirects: int = setting(10, "Redirects followed for one resource.", low=0, high=50)
+    max_page_bytes: int = setting(10 * _MIB, "Largest page or sitemap, unpacked.", low=1024)
+    max_header_bytes: int = setting(256 * 1024, "Largest header section of an answer.", low=1024)
+    max_pages: int = setting(10_000, "Pages of one crawl, unless the job says otherwise.", low=1)
+    max_links_per_page: int = setting(5_000, "Page links that are read off one page.", low=1)
+    max_images_per_page: int = setting(
+        5_000, "Images that are fetched for one page; the rest is counted as refused.", low=1
+    )
+    max_sitemaps: int = setting(200, "Sitemaps of one crawl.", low=1)
+    host_failure_limit: int = setting(
+        16, "Timeouts in a row after which a host is left alone for this crawl.", low=1
+    )
+    pending_bytes: int = setting(
+        64 * _MIB, "Image bytes that may wait for hashing before transfers pause.", low=1
+    )
+    hash_threads: int = setting(0, "Threads that hash. 0: one for each processor.", low=0, high=256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrawlJob:
+    """What one crawl is to visit.
+
+    Attributes:
+        urls: seeds; each a page, an image or a sitemap.
+        depth: page links followed away from a seed; 0 visits the seeds alone.
+        max_pages: most pages that are visited; None leaves it to the settings.
+        sitemap: also read the sitemaps of the seeds' hosts.
+        allow_private_addresses: also fetch from loopback and private networks.
+    """
+
+    urls: tuple[str, ...] = field(repr=False)
+    depth: int = 1
+    max_pages: int | None = None
+    sitemap: bool = False
+    allow_private_addresses: bool = False
+
+
+def scrapy_settings(
+    settings: CrawlSettings, *, allow_private_addresses: bool = False, max_image_bytes: int
+) -> dict[str, Any]:
+    """Turn typed settings into Scrapy's.
+
+    Args:
+        settings: the [crawler] table.
+        allow_private_addresses: switches the address guard off.
+        max_image_bytes: the indexer's ``hashing.max_bytes``.
+    """
+    return {
+        **_behaviour(settings),
+        **_limits(settings, max_image_bytes=max_image_bytes),
+        **_silence(),
+        "DELIST_SETTINGS": settings,
+        "DELIST_ALLOW_PRIVATE_ADDRESSES": allow_private_addresses,
+        "ITEM_PIPELINES": {"crawler.pipelines.HashImagesPipeline": 300},
+        "DOWNLOADER_MIDDLEWARES": {
+            "crawler.middlewares.RobotsFileMiddleware": 570,
+            "crawler.middlewares.RateLimitMiddleware": 555,
+            # Next to the downloader: sees every request, robots.txt and redirects included.
+            "crawler.middlewares.AddressGuardMiddleware": 990,
+        },
+        "TWISTED_DNS_RESOLVER": "crawler.middlewares.GuardedResolver",
+        "DOWNLOAD_HANDLERS": {
+            "http": "crawler.handlers.BoundedDownloadHandler",
+            "https": "crawler.handlers.BoundedDownloadHandler",
+            "data": None,
+            "file": None,
+            "ftp": None,
+            "s3": None,
+        },
+    }
+
+
+def _behaviour(settings: CrawlSettings) -> dict[str, Any]:
+    return {
+        "USER_AGENT": settings.user_agent,
+        "ROBOTSTXT_OBEY": settings.obey_robots,
+        "DOWNLOAD_DELAY": settings.delay_s,
+        "CONCURRENT_REQUESTS": settings.concurrent_requests,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": settings.concurrent_per_host,
+        "AUTOTHROTTLE_ENABLED": False,
+        "COOKIES_ENABLED": False,
+        "REFERRER_POLICY": "no-referrer",  # a site does not learn which page led to it
+        "HTTPCACHE_ENABLED": False,  # bytes never reach the disk
+        "HTTPPROXY_ENABLED": False,  # the environment must not steer us
+        "DEFAULT_REQUEST_HEADERS": {"Accept": "*/*", "Accept-Language": "en"},
+        "TWISTED_REACTOR": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
+    }
+
+
+def _limits(settings: CrawlSettings, *, max_image_bytes: int) -> dict[str, Any]:
+    return {
+        # A page link may answer an image, so either limit may be the one that counts.
+        "DOWNLOAD_MAXSIZE": max(settings.max_page_bytes, max_image_bytes),
+        "DOWNLOAD_WARNSIZE": 0,
+        "DOWNLOAD_TIMEOUT": settings.timeout_s,
+        "DNS_TIMEOUT": settings.dns_timeout_s,
+        "RETRY_TIMES": settings.retries,
+        "RETRY_HTTP_CODES": [500, 502, 504, 522, 524, 408],  # 429, 503: RateLimitMiddleware
+        "RETRY_EXCEPTIONS": [  # no timeouts: a server that drips would cost us several
+            "scrapy.exceptions.CannotResolveHostError",
+            "scrapy.exceptions.DownloadConnectionRefusedError",
+            "scrapy.exceptions.DownloadFailedError",
+            "scrapy.exceptions.ResponseDataLossError",
+            "twisted.internet.error.ConnectError",
+            "twisted.internet.error.ConnectionDone",
+            "twisted.internet.error.ConnectionLost",
+        ],
+        "REDIRECT_MAX_TIMES": settings.max_redirects,
+        "REDIRECT_ENABLED": True,
+        "URLLENGTH_LIMIT": 0,  # the spider counts long URLs instead of dropping them unseen
+        "DEPTH_LIMIT": 0,  # the spider counts page links itself
+    }
+
+
+def _silence() -> dict[str, Any]:
+    return {
+        "LOG_ENABLED": False,
+        "STATS_DUMP": False,
+        "TELNETCONSOLE_ENABLED": False,
+        "REMOTE_CONTROL_ENABLED": False,  # would run code that is sent to it
+        "MEMUSAGE_ENABLED": False,
+        "LOGSTATS_INTERVAL": 0,
+    }

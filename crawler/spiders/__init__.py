@@ -1,0 +1,1 @@
+"""Spiders: what is visited, and what on a page is an image."""
