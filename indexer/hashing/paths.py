@@ -21,9 +21,9 @@ _RED, _GREEN, _BLUE = (np.float32(share) for share in (0.299, 0.587, 0.114))
 _CANVAS = (WORKING_SIDE, WORKING_SIDE)
 # Half of the smallest distance between two values of i * side / 512.
 _BEFORE_EDGE = 1 / (2 * WORKING_SIDE)
-# The filtered luma is cut to whole numbers. 32-bit sums of a flat area end a hair
-# below or above one; which side must not depend on how the image is turned.
-_ROUNDING_NOISE = 1e-3
+# The filtered luma is a whole number of 1/625, cut to whole numbers. Floating sums end a
+# hair below or above; which side must not depend on how the image is turned.
+_ROUNDING_NOISE = 1e-6
 
 
 def cpp_blocks(image: Image.Image) -> Blocks:
@@ -50,8 +50,9 @@ def web_blocks(image: Image.Image) -> Blocks:
     """Follow the browser hasher of StopNCII's operator.
 
     (1) Draw on a canvas of 512x512, as Chromium does: halve while both sides
-        are at least 1024, then bilinear, cut to 8 bits. (2) Luma. (3) Box filter
-        and sampling (``folding.web_fold``). (4) Cut to whole numbers.
+        are at least 1024, then bilinear, cut to 8 bits. (2) Luma, taken before
+        the bilinear step: a third of the work, 0.05 bits further off on average.
+        (3) Box filter and sampling (``folding.web_fold``). (4) Cut to whole numbers.
 
     Source: ``SWGFL/pdq``: ``src/pdq.ts``, ``luminance.ts``, ``jarosz-filter.ts``,
     ``rescale.ts``; the canvas is measured, not specified.
@@ -59,7 +60,7 @@ def web_blocks(image: Image.Image) -> Blocks:
     Args:
         image: mode RGB.
     """
-    luma = _luma(_drawn(image))  # (1), (2)
+    luma = np.asarray(_drawn(image)).astype(np.float32)  # (1), (2)
     return Blocks(
         upright=_web_block(luma),
         mirror=_web_block(luma[:, ::-1]),
@@ -80,10 +81,12 @@ def _web_block(luma: Luma) -> Block:
 
 
 def _luma(image: Image.Image) -> Luma:
-    # One pixel at a time in the reference's order, never a matrix product: BLAS rounds
-    # the same pixel otherwise at another place, and turned copies would differ.
-    pixels = np.asarray(image)
-    luma: Luma = pixels[..., 0] * _RED + pixels[..., 1] * _GREEN + pixels[..., 2] * _BLUE
+    # Added up in the reference's order, never by a matrix product: BLAS rounds the
+    # same pixel otherwise at another place, and turned copies would differ.
+    red, green, blue = (np.asarray(band) for band in image.split())
+    luma: Luma = red * _RED
+    luma += green * _GREEN
+    luma += blue * _BLUE
     return luma
 
 
@@ -109,13 +112,14 @@ def _picks(side: int, picked_side: int, *, backwards: bool) -> tuple[float, floa
 
 
 def _drawn(image: Image.Image) -> Image.Image:
-    """Draw the image on a canvas of 512x512, smoothed as Chromium does it."""
+    """Draw the luma of the image on a canvas of 512x512, smoothed as Chromium does it."""
     while min(image.size) >= 2 * WORKING_SIDE:
         image = _halved(image)
     # Multiples of 1/512 are exact in binary: so are the blends, and mirroring
     # the image mirrors the canvas to the bit.
     matrix = (image.width / WORKING_SIDE, 0.0, 0.0, 0.0, image.height / WORKING_SIDE, 0.0)
-    return image.transform(_CANVAS, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    grey = image.convert("L")
+    return grey.transform(_CANVAS, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
 
 def _halved(image: Image.Image) -> Image.Image:
