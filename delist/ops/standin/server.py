@@ -131,10 +131,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: request lines hold page tokens."""
 
     def _answer(self, method: str) -> None:
-        self._status = 0
         standin = self.server.standin
+        self._seen: SeenRequest | None = None
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = standin.faults.take()
+        self._fault = fault.kind if fault is not None else None
         try:
             if fault is not None and fault.kind is FaultKind.EXPIRE_TOKENS:
                 standin.expire_tokens()
@@ -143,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._misbehave(fault)
         finally:
-            standin.requests.append(self._note(fault))
+            self._log()
 
     def _serve(self, method: str, body: bytes, fault: Fault | None) -> None:
         url = urlsplit(self.path)
@@ -210,12 +211,14 @@ class _Handler(BaseHTTPRequestHandler):
             case FaultKind.REDIRECT:
                 self._send(HTTPStatus.FOUND, b"", location="http://127.0.0.1:9/elsewhere")
             case FaultKind.STALL:
+                self._log()
                 self.close_connection = True
                 self.server.standin.stopping.wait(self.timeout)
             case FaultKind.DRIP_BODY:
                 self._send(HTTPStatus.OK, b"{", promised_bytes=1_000_000)
                 self._drip(b" ")
             case FaultKind.DRIP_HEADERS:
+                self._log()
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
                 self._drip(b"x")
             case _:
@@ -240,7 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
         retry_after: str | None = None,
         location: str | None = None,
     ) -> None:
-        self._status = int(status)
+        self._log(int(status))
         length = len(body) if promised_bytes is None else promised_bytes
         self.close_connection = self.close_connection or length != len(body)
         self.send_response(status)
@@ -256,21 +259,25 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _note(self, fault: Fault | None) -> SeenRequest:
+    def _log(self, status: int = 0) -> None:
+        """Log the request, once: before its answer is sent, so that a client finds it there."""
+        if self._seen is not None:
+            return
         url = urlsplit(self.path)
         query = parse_qs(url.query)
         start, page_size = (
             int(values[0]) if (values := query.get(name)) and values[0].isdigit() else None
             for name in ("startTimestamp", "pageSize")
         )
-        return SeenRequest(
+        self._seen = SeenRequest(
             endpoint=url.path.removeprefix(_BASE_PATH),
             start=start,
             page_size=page_size,
             with_token="nextPageToken" in query,
-            fault=fault.kind if fault is not None else None,
-            status=self._status,
+            fault=self._fault,
+            status=status,
         )
+        self.server.standin.requests.append(self._seen)
 
 
 _ON_ANSWER = {FaultKind.CUT_BODY, FaultKind.CUT_JSON, FaultKind.EXPIRE_TOKENS}
