@@ -64,7 +64,7 @@ def make_feed(settings: FeedSettings, **limits: Any) -> StopNciiFeed:  # noqa: A
 
 
 def body(**changes: object) -> Fault:
-    page = {
+    page: dict[str, object] = {
         "count": 0,
         "nextSetTimestamp": 20,
         "nextPageToken": None,
