@@ -155,6 +155,7 @@ def _limits(settings: CrawlSettings, *, max_image_bytes: int) -> dict[str, Any]:
 def _silence() -> dict[str, Any]:
     return {
         "LOG_ENABLED": False,
+        "LOG_INSTALL_ROOT_HANDLER": False,
         "STATS_DUMP": False,
         "TELNETCONSOLE_ENABLED": False,
         "REMOTE_CONTROL_ENABLED": False,  # would run code that is sent to it

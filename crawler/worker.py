@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import IO, Any
 
 import structlog
+from scrapy import signals
 from scrapy.crawler import AsyncCrawlerProcess, Crawler
 from scrapy.utils.reactor import install_reactor
 
@@ -69,7 +70,7 @@ def _crawl(order: dict[str, Any], out: IO[str]) -> dict[str, Any] | str:
     values["DELIST_CONFIG"], values["DELIST_DATA_DIR"] = order["config"], order["data_dir"]
     values["DELIST_ITEM_HASHES"] = False
     install_reactor(values["TWISTED_REACTOR"])
-    process = AsyncCrawlerProcess(values, install_root_handler=False)
+    process = AsyncCrawlerProcess(values)
     crawler = process.create_crawler(PagesSpider)
     watch = _Watch(crawler, out)
     process.crawl(crawler, job=job, crawl_settings=settings)
@@ -91,7 +92,7 @@ class _Watch:
         self._reactor: Any = reactor
         crawler.signals.connect(self._note_internal_error, signal=internal_error)
         crawler.signals.connect(self._note_store_error, signal=store_failed)
-        self._reactor.callWhenRunning(self._progress)
+        crawler.signals.connect(self._note_start, signal=signals.engine_started)
         threading.Thread(target=self._await_end_of_input, daemon=True).start()
 
     def result(self) -> dict[str, Any] | str:
@@ -105,9 +106,12 @@ class _Watch:
     def _counts(self) -> dict[str, Any]:
         return Tally(self._crawler.stats).counts()
 
+    def _note_start(self) -> None:
+        self._opened = True
+        self._progress()
+
     def _progress(self) -> None:
         if self._crawler.crawling:
-            self._opened = True
             counts = self._counts()
             del counts["refused_seeds"]
             _write(self._out, {"progress": counts})
