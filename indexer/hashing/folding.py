@@ -16,12 +16,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.hashing.pdq import BLOCK_SIDE, Block
+from indexer.hashing.pdq import BLOCK_SIDE
 
 WORKING_SIDE = 512
 """Both paths bring what is larger to this many rows and columns before they filter."""
 
 _WEB_RADIUS = 2
+WEB_WEIGHT = (2 * _WEB_RADIUS + 1) ** 4
+"""How often *web* counts the luma of one sample of the block: 5x5, twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +32,21 @@ class Fold:
 
     Attributes:
         positions: intp[64, taps]: which samples enter each sum.
-        weights: float64[64, 1, taps]; each sum's weights add up to one.
+        weights: floats[64, 1, taps]. *cpp*: 64 bits, adding up to one. *web*: whole
+            numbers in 32 bits, so that sums of 8-bit luma are exact in any order.
     """
 
     positions: NDArray[np.intp] = field(repr=False)
-    weights: NDArray[np.float64] = field(repr=False)
+    weights: NDArray[np.floating] = field(repr=False)
 
 
-def apply_folds(luma: NDArray[np.floating], *, rows: Fold, columns: Fold) -> Block:
-    """Filter and decimate a luma image to its 64x64 block."""
-    return _fold_rows(_fold_rows(luma, rows).T, columns).T
+def apply_folds(luma: NDArray[np.floating], *, rows: Fold, columns: Fold) -> NDArray[np.floating]:
+    """Filter and decimate a luma image to 64x64, of the precision of luma and weights."""
+    return fold_rows(fold_rows(luma, rows).T, columns).T
 
 
-def _fold_rows(luma: NDArray[np.floating], fold: Fold) -> Block:
+def fold_rows(luma: NDArray[np.floating], fold: Fold) -> NDArray[np.floating]:
+    """Filter and decimate the rows alone: 64 rows of as many columns as before."""
     return np.asarray(np.matmul(fold.weights, luma[fold.positions])[:, 0])
 
 
@@ -59,10 +63,13 @@ def cpp_fold(length: int) -> Fold:
 
 @lru_cache(maxsize=1)
 def web_fold() -> Fold:
-    """Fold the browser hasher's filter, five wide, over the 512 samples of its canvas."""
+    """Fold the browser hasher's filter, five wide, over the 512 samples of its canvas.
+
+    The weights add up to 25 for one axis: the sum is left to be divided at the end.
+    """
     box = _box_with_replicated_edges(WORKING_SIDE)
     step = WORKING_SIDE // BLOCK_SIDE
-    return _folded((box @ box)[step // 2 :: step])
+    return _folded((box @ box)[step // 2 :: step].astype(np.float32))
 
 
 def _box(length: int, *, left: int, right: int) -> NDArray[np.float64]:
@@ -73,15 +80,15 @@ def _box(length: int, *, left: int, right: int) -> NDArray[np.float64]:
 
 
 def _box_with_replicated_edges(length: int) -> NDArray[np.float64]:
-    """Average each sample with two on each side; beyond the edge stands the edge."""
+    """Add up each sample and two on each side; beyond the edge stands the edge."""
     box = np.zeros((length, length))
     sample = np.arange(length)
     for offset in range(-_WEB_RADIUS, _WEB_RADIUS + 1):
         np.add.at(box, (sample, np.clip(sample + offset, 0, length - 1)), 1)
-    return box / (2 * _WEB_RADIUS + 1)
+    return box
 
 
-def _folded(matrix: NDArray[np.float64]) -> Fold:
+def _folded(matrix: NDArray[np.floating]) -> Fold:
     """Keep of 64 rows of weights the narrowest windows that hold all that is not zero."""
     length = matrix.shape[1]
     first = (matrix != 0).argmax(axis=1)

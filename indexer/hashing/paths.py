@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from indexer.hashing.folding import WORKING_SIDE, apply_folds, cpp_fold, web_fold
+from indexer.hashing.folding import (
+    WEB_WEIGHT,
+    WORKING_SIDE,
+    apply_folds,
+    cpp_fold,
+    fold_rows,
+    web_fold,
+)
 from indexer.hashing.pdq import Block
 from indexer.hashing.variants import Blocks
 
@@ -21,9 +28,6 @@ _RED, _GREEN, _BLUE = (np.float32(share) for share in (0.299, 0.587, 0.114))
 _CANVAS = (WORKING_SIDE, WORKING_SIDE)
 # Half of the smallest distance between two values of i * side / 512.
 _BEFORE_EDGE = 1 / (2 * WORKING_SIDE)
-# The filtered luma is a whole number of 1/625, cut to whole numbers. Floating sums end a
-# hair below or above; which side must not depend on how the image is turned.
-_ROUNDING_NOISE = 1e-6
 
 
 def cpp_blocks(image: Image.Image) -> Blocks:
@@ -61,23 +65,24 @@ def web_blocks(image: Image.Image) -> Blocks:
         image: mode RGB.
     """
     luma = np.asarray(_drawn(image)).astype(np.float32)  # (1), (2)
+    rows, flipped_rows = fold_rows(luma, web_fold()), fold_rows(luma[::-1], web_fold())
     return Blocks(
-        upright=_web_block(luma),
-        mirror=_web_block(luma[:, ::-1]),
-        flip=_web_block(luma[::-1]),
-        turn_180=_web_block(luma[::-1, ::-1]),
+        upright=_web_block(rows),
+        mirror=_web_block(rows[:, ::-1]),
+        flip=_web_block(flipped_rows),
+        turn_180=_web_block(flipped_rows[:, ::-1]),
     )
 
 
 def _cpp_block(image: Image.Image) -> Block:
     luma = _luma(image)
     rows, columns = luma.shape
-    return apply_folds(luma, rows=cpp_fold(rows), columns=cpp_fold(columns))
+    return np.asarray(apply_folds(luma, rows=cpp_fold(rows), columns=cpp_fold(columns)))
 
 
-def _web_block(luma: Luma) -> Block:
-    block = apply_folds(luma, rows=web_fold(), columns=web_fold())
-    return np.floor(block + _ROUNDING_NOISE)
+def _web_block(rows: Luma) -> Block:
+    total = fold_rows(rows.T, web_fold()).T
+    return np.floor(total.astype(np.float64) / WEB_WEIGHT)
 
 
 def _luma(image: Image.Image) -> Luma:
