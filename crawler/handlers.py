@@ -20,7 +20,6 @@ from scrapy.crawler import Crawler
 from scrapy.http import Response
 from twisted.internet.interfaces import IAddress
 from twisted.web._newclient import HTTP11ClientProtocol, ParseError
-from twisted.web.iweb import IResponse
 
 from crawler.errors import RefusedError
 from crawler.middlewares import RequestRefusedError
@@ -65,7 +64,7 @@ def _factory(max_header_bytes: int) -> type[_LenientHTTP11ClientFactory]:
 
     class Protocol(_LenientHTTP11ClientProtocol):
         def request(self, request: Any) -> Any:  # noqa: ANN401 - Twisted's, untyped
-            answer: IResponse = super().request(request)
+            answer = super().request(request)
             if self._parser is not None:
                 self._parser.__class__ = Parser
             return answer

@@ -22,8 +22,21 @@ _LINE_BREAKS = re.compile(r"[\t\n\r]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _CSS_URL = re.compile(r"url\(\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"')]+))\s*\)", re.IGNORECASE)
 _IMAGE_SUFFIXES = (
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".avif", ".bmp", ".tif", ".tiff")
-    + (".heic", ".heif", ".jxl", ".jp2")
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".gif",
+    ".webp",
+    ".avif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".heic",
+    ".heif",
+    ".jxl",
+    ".jp2",
 )
 _IMAGE_METAS = frozenset(
     {"og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"}
@@ -136,7 +149,9 @@ class _Collector:
         """Take the links of one element."""
         attributes = element.attrib
         if tag in _IMAGE_TAGS:
-            self._add_images(attributes, *_LAZY, "href", "xlink:href", "{http://www.w3.org/1999/xlink}href")
+            self._add_images(
+                attributes, *_LAZY, "href", "xlink:href", "{http://www.w3.org/1999/xlink}href"
+            )
             self._add_sets(attributes)
         elif tag == "source":
             self._add_sets(attributes)

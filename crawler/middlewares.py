@@ -13,8 +13,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from scrapy import Request, signals
+from scrapy import Request, Spider, signals
 from scrapy.crawler import Crawler
+from scrapy.downloadermiddlewares.redirect import MetaRefreshMiddleware, RedirectMiddleware
 from scrapy.exceptions import CannotResolveHostError, DownloadTimeoutError, IgnoreRequest
 from scrapy.http import Response
 from scrapy.resolver import CachingThreadedResolver
@@ -109,6 +110,30 @@ class GuardedResolver(CachingThreadedResolver):
         raise DNSLookupError("not a public address")
 
 
+class TolerantRedirectMiddleware(RedirectMiddleware):
+    """Follows redirects; a Location that cannot be read is refused under a name."""
+
+    def process_response(  # noqa: D102 - as Scrapy's
+        self, request: Request, response: Response, spider: Spider | None = None
+    ) -> Request | Response:
+        try:
+            return super().process_response(request, response, spider)
+        except ValueError:
+            raise RequestRefusedError("invalid_url") from None
+
+
+class TolerantMetaRefreshMiddleware(MetaRefreshMiddleware):
+    """Follows <meta http-equiv=refresh>; a broken <base> must not hide a page from us."""
+
+    def process_response(  # noqa: D102 - as Scrapy's
+        self, request: Request, response: Response, spider: Spider | None = None
+    ) -> Request | Response:
+        try:
+            return super().process_response(request, response, spider)
+        except ValueError:
+            return response
+
+
 class RateLimitMiddleware:
     """Keeps to what servers ask for: ``Retry-After``, and the Crawl-delay of robots.txt.
 
@@ -164,9 +189,7 @@ class RateLimitMiddleware:
         delay_s = min(delay_s, self._settings.max_crawl_delay_s)
         host = urlsplit(request.url).hostname or ""
         downloader = self._crawler.engine.downloader
-        slot = downloader.per_slot_settings.setdefault(
-            host, {"delay": self._settings.delay_s}
-        )
+        slot = downloader.per_slot_settings.setdefault(host, {"delay": self._settings.delay_s})
         slot["delay"] = max(delay_s, slot["delay"])
         if host in downloader.slots:
             downloader.slots[host].delay = slot["delay"]

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote_to_bytes
 
 from itemadapter import ItemAdapter
-from scrapy import Request, signals
+from scrapy import Request
 from scrapy.crawler import Crawler
 from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
@@ -38,7 +38,7 @@ from crawler.refusals import INTERNAL_ERROR, http_code, refusal_code
 from crawler.settings import CrawlSettings
 from crawler.tally import Tally
 from crawler.writer import VisitWriter
-from indexer.errors import ImageRefusedError, InvalidUrlError, StoreError
+from indexer.errors import InvalidUrlError, StoreError
 from indexer.model import (
     HASHER_VERSION,
     HashedImage,
@@ -209,9 +209,7 @@ class HashImagesPipeline:
         self._pacing.stopping = True
         self._crawler.signals.send_catch_log(signal=store_failed, error=error)
 
-    async def _fetch(
-        self, url: str, page_url: str | None, *, conditional: bool = True
-    ) -> _Outcome:
+    async def _fetch(self, url: str, page_url: str | None, *, conditional: bool = True) -> _Outcome:
         record = self._indexer.find_image(url) if conditional else None
         headers = _conditions(record)  # (2)
         request = Request(

@@ -100,7 +100,7 @@ def _start_child() -> subprocess.Popen[str]:
     # The child loads the same packages as we do, whatever lies in the working directory.
     packages = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [packages, os.environ.get("PYTHONPATH", "")]))
-    return subprocess.Popen(  # noqa: S603 - our own module
+    return subprocess.Popen(
         [sys.executable, "-P", "-m", "crawler.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

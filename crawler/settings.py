@@ -93,6 +93,10 @@ def scrapy_settings(
         "DELIST_ALLOW_PRIVATE_ADDRESSES": allow_private_addresses,
         "ITEM_PIPELINES": {"crawler.pipelines.HashImagesPipeline": 300},
         "DOWNLOADER_MIDDLEWARES": {
+            "scrapy.downloadermiddlewares.redirect.RedirectMiddleware": None,
+            "scrapy.downloadermiddlewares.redirect.MetaRefreshMiddleware": None,
+            "crawler.middlewares.TolerantRedirectMiddleware": 600,
+            "crawler.middlewares.TolerantMetaRefreshMiddleware": 580,
             "crawler.middlewares.RobotsFileMiddleware": 570,
             "crawler.middlewares.RateLimitMiddleware": 555,
             # Next to the downloader: sees every request, robots.txt and redirects included.

@@ -8,8 +8,9 @@ import gzip
 import io
 import zlib
 from dataclasses import dataclass, field
+from typing import Any
 
-from lxml import etree
+from lxml import etree  # type: ignore[import-untyped]
 
 from crawler.errors import RefusedError
 
@@ -49,43 +50,62 @@ def unpack(body: bytes, *, max_bytes: int) -> bytes:
 
 def parse_sitemap(body: bytes) -> Sitemap | None:
     """Read a sitemap or a sitemap index; None when the bytes are neither."""
-    pages: list[str] = []
-    images: list[tuple[str, str]] = []
-    sitemaps: list[str] = []
-    root: str | None = None
-    entry_images: list[str] = []
-    location = ""
+    reader = _Reader()
     try:
         for event, element in _events(body):
-            name = _name(element)
-            if root is None:
-                root = name
-                if root not in {"urlset", "sitemapindex"}:
+            if reader.root is None:
+                reader.root = _name(element)
+                if reader.root not in {"urlset", "sitemapindex"}:
                     return None
-            if event == "start":
-                continue
-            if name == "loc" and element.text:
-                parent = _name(element.getparent())
-                if parent == "image":
-                    entry_images.append(element.text.strip())
-                elif parent in {"url", "sitemap"}:
-                    location = element.text.strip()
-            elif name in {"url", "sitemap"}:
-                if location:
-                    (pages if name == "url" else sitemaps).append(location)
-                    images.extend((location, image) for image in entry_images)
-                location, entry_images = "", []
-                element.clear()
-            if len(pages) + len(images) + len(sitemaps) >= MAX_ENTRIES:
+            if event == "end":
+                reader.end(element)
+            if reader.entries >= MAX_ENTRIES:
                 break
     except etree.XMLSyntaxError:
-        if root is None:
-            return None
-    if root is None:
-        return None
-    return Sitemap(
-        page_urls=tuple(pages), image_urls=tuple(images), sitemap_urls=tuple(sitemaps)
-    )
+        pass  # what could be read counts
+    return None if reader.root is None else reader.sitemap()
+
+
+class _Reader:
+    """Gathers the entries of one sitemap as their elements end."""
+
+    def __init__(self) -> None:
+        self.root: str | None = None
+        self.entries = 0
+        self._pages: list[str] = []
+        self._images: list[tuple[str, str]] = []
+        self._sitemaps: list[str] = []
+        self._location = ""
+        self._entry_images: list[str] = []
+
+    def end(self, element: Any) -> None:  # noqa: ANN401 - lxml has no types
+        name = _name(element)
+        if name == "loc" and element.text:
+            self._end_location(_name(element.getparent()), element.text.strip())
+        elif name in {"url", "sitemap"}:
+            self._end_entry(self._pages if name == "url" else self._sitemaps)
+            element.clear()
+
+    def sitemap(self) -> Sitemap:
+        return Sitemap(
+            page_urls=tuple(self._pages),
+            image_urls=tuple(self._images),
+            sitemap_urls=tuple(self._sitemaps),
+        )
+
+    def _end_location(self, parent: str, text: str) -> None:
+        if parent == "image":
+            self._entry_images.append(text)
+            self.entries += 1
+        elif parent in {"url", "sitemap"}:
+            self._location = text
+
+    def _end_entry(self, locations: list[str]) -> None:
+        if self._location:
+            locations.append(self._location)
+            self._images.extend((self._location, image) for image in self._entry_images)
+        self._location, self._entry_images = "", []
+        self.entries += 1
 
 
 def sitemaps_of_robots(body: bytes) -> tuple[str, ...]:
@@ -98,7 +118,7 @@ def sitemaps_of_robots(body: bytes) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _events(body: bytes) -> "etree.iterparse[tuple[str, etree._Element]]":
+def _events(body: bytes) -> Any:  # noqa: ANN401 - lxml has no types
     return etree.iterparse(
         io.BytesIO(body),
         events=("start", "end"),
@@ -113,6 +133,6 @@ def _events(body: bytes) -> "etree.iterparse[tuple[str, etree._Element]]":
     )
 
 
-def _name(element: "etree._Element | None") -> str:
+def _name(element: Any) -> str:  # noqa: ANN401 - lxml has no types
     tag = "" if element is None else element.tag
     return tag.rpartition("}")[2].lower() if isinstance(tag, str) else ""

@@ -164,9 +164,7 @@ class _TypeOnlyHandler(logging.Handler):
         key = (record.name, record.levelname, error)
         self._seen[key] += 1
         if self._seen[key] <= _REPEATS:
-            _log.warning(
-                "crawler.library_message", logger=key[0], severity=key[1], exception=error
-            )
+            _log.warning("crawler.library_message", logger=key[0], severity=key[1], exception=error)
 
 
 def _silence() -> None:

@@ -69,7 +69,7 @@ def serve_site(pages: dict[str, Answer] | None = None) -> Iterator[Site]:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
-        def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        def do_GET(self) -> None:
             site.requests.append((self.path, dict(self.headers.items())))
             answer = site.pages.get(self.path, Answer(status=404, body=b"no such page"))
             etag = answer.headers.get("ETag")

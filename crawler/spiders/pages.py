@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import scrapy
+from parsel import Selector
 from scrapy import Request
 from scrapy.http import HtmlResponse, Response, TextResponse
 from twisted.python.failure import Failure
@@ -27,9 +28,19 @@ from indexer.url import canonical_url, url_key
 
 _SITEMAP_PRIORITY = 10
 _IMAGE_MAGIC = (
-    (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
-    + (b"\xff\x0a", b"\x00\x00\x00\x0cJXL ", b"\x00\x00\x00\x0cjP  ", b"\x00\x00\x01\x00")
+    b"\xff\xd8\xff",  # JPEG
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"BM",
+    b"II*\x00",  # TIFF
+    b"MM\x00*",
+    b"\xff\x0a",  # JPEG XL
+    b"\x00\x00\x00\x0cJXL ",
+    b"\x00\x00\x00\x0cjP  ",  # JPEG 2000
+    b"\x00\x00\x01\x00",  # ICO
 )
+_FTYP_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +65,11 @@ class PagesSpider(scrapy.Spider):
     name = "pages"
 
     def __init__(
-        self, *, job: CrawlJob, crawl_settings: CrawlSettings, **kwargs: Any  # noqa: ANN401 - Scrapy's
+        self,
+        *,
+        job: CrawlJob,
+        crawl_settings: CrawlSettings,
+        **kwargs: Any,  # noqa: ANN401 - Scrapy's
     ) -> None:
         super().__init__(**kwargs)
         self._job = job
@@ -113,11 +128,11 @@ class PagesSpider(scrapy.Spider):
             self._tally.refuse(refused.code)
         yield from self._advance()
 
-    def parse(self, response: Response, visit: _Visit) -> Iterator[Any]:  # type: ignore[override] # with our keyword
+    def parse(self, response: Response, visit: _Visit) -> Iterator[Any]:
         """Take what a visit answered: an image, a sitemap or a page."""
         self._pages_asked -= 1
         try:
-            yield from self._parse(response, visit)
+            yield from self._read(response, visit)
         except RefusedError as refused:
             self._tally.refuse(refused.code, seed=visit.seed)
         except Exception as error:  # noqa: BLE001 - the boundary of one page
@@ -125,7 +140,7 @@ class PagesSpider(scrapy.Spider):
             self.crawler.signals.send_catch_log(signal=internal_error, error=error)
         yield from self._advance()
 
-    def _parse(self, response: Response, visit: _Visit) -> Iterator[Any]:
+    def _read(self, response: Response, visit: _Visit) -> Iterator[Any]:
         self._known.add(url_key(canonical_url(response.url)))
         if _is_image(response):
             yield FetchedImage(response=response, page_url=visit.from_page, seed=visit.seed)
@@ -150,7 +165,8 @@ class PagesSpider(scrapy.Spider):
         page_url = canonical_url(page.url)
         limits = self._limits
         links = find_links(
-            page.selector,
+            # Not page.selector: Scrapy fails on a <base> that it cannot read.
+            Selector(text=page.text, type="html"),
             page_url,
             max_links=limits.max_links_per_page,
             max_images=limits.max_images_per_page,
@@ -169,13 +185,20 @@ class PagesSpider(scrapy.Spider):
         """Count a visit that failed, and go on with the next."""
         self._pages_asked -= 1
         visit: _Visit = failure.request.cb_kwargs["visit"]  # type: ignore[attr-defined] # Scrapy adds it
-        self._tally.refuse(refusal_code(failure.value), seed=visit.seed)
+        self._refuse(failure, seed=visit.seed)
         yield from self._advance()
 
     def fail_sitemap(self, failure: Failure) -> Iterator[Any]:
         """Count a sitemap that failed."""
-        self._tally.refuse(refusal_code(failure.value))
+        self._refuse(failure)
         yield from self._advance()
+
+    def _refuse(self, failure: Failure, *, seed: int | None = None) -> None:
+        error = failure.value or RuntimeError()
+        code = refusal_code(error)
+        self._tally.refuse(code, seed=seed)
+        if code == INTERNAL_ERROR:
+            self.crawler.signals.send_catch_log(signal=internal_error, error=error)
 
     def ignore(self, failure: Failure) -> None:
         """Let go of what was only worth a try: robots.txt, /sitemap.xml."""
@@ -261,7 +284,7 @@ def _is_image(response: Response) -> bool:
         return True
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return True
-    if head[4:8] == b"ftyp" and head[8:12] in {b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"}:
+    if head[4:8] == b"ftyp" and head[8:12] in _FTYP_BRANDS:
         return True
     declared = (response.headers.get(b"Content-Type") or b"").lower()
     return declared.startswith(b"image/") and not head.lstrip().startswith(b"<")

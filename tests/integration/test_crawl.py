@@ -127,7 +127,9 @@ def test_seeds_may_be_images_sitemaps_and_wrong(tmp_path: Path) -> None:
         site.put("/p", "<img src=/1.jpg>")
         sitemap = site.put("/s.xml", f"<urlset><url><loc>{site.url}/p</loc></url></urlset>")
         broken = site.put("/broken.jpg", b"\xff\xd8\xff", Content_Type="image/jpeg")
-        result = crawl(tmp_path, urls[0], sitemap, "ftp://x/", "not a url", f"{site.url}/no", broken)
+        result = crawl(
+            tmp_path, urls[0], sitemap, "ftp://x/", "not a url", f"{site.url}/no", broken
+        )
 
     assert (result.pages, result.hashed) == (1, 2)
     codes = dict(result.refused_seeds)
@@ -212,13 +214,13 @@ def test_private_addresses_are_refused_unless_allowed(tmp_path: Path) -> None:
     assert len(result.refused_seeds) == 3
 
 
-def test_no_url_reaches_standard_error(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_no_url_reaches_standard_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Whatever goes wrong, logs name no URL, page or digest."""
     with serve_site() as site, hostile(lambda _socket, _path: None) as reset:
         site.put("/secret.jpg", b"junk")
-        page = site.put("/secret", f"<img src=secret.jpg><img src={reset}/secret><a href=/sec>s</a>")
+        page = site.put(
+            "/secret", f"<img src=secret.jpg><img src={reset}/secret><a href=/sec>s</a>"
+        )
         result = crawl(tmp_path, page, "http://127.0.0.1:1/secret")
 
     assert result.refused["connection_failed"] == 2

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -16,8 +16,8 @@ from crawler.errors import CrawlFailedError
 from crawler.runner import run_crawl
 from crawler.settings import CrawlJob, CrawlSettings
 from indexer import Indexer
-from tests.sites import Site, draw_image, hostile, serve_site
 from tests.integration.test_crawl_hostile import slow_drip
+from tests.sites import Site, draw_image, hostile, serve_site
 
 IMAGES = 60
 
@@ -41,7 +41,7 @@ class Killer:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.children: list[int] = []
 
-    def __enter__(self) -> "Killer":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -63,7 +63,7 @@ def test_guard_refuses_other_schemes_even_when_private_addresses_are_allowed() -
 
 
 def test_resolver_refuses_what_it_would_hand_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address that would be connected to is checked, on every look-up; none is cached past it."""
+    """The very address that would be connected to is checked, on every look-up."""
     monkeypatch.setattr(GuardedResolver, "refused", set())
     resolver = object.__new__(GuardedResolver)
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,8 @@ from indexer.settings import read_section
 def test_every_setting_is_explained_and_its_default_is_valid() -> None:
     """Each setting says what it is, and the defaults pass their own ranges."""
     assert all(entry.metadata["doc"] for entry in fields(CrawlSettings))
-    read = read_section(CrawlSettings, {"crawler": asdict(CrawlSettings())}, "crawler", base_dir=".")  # type: ignore[arg-type]
+    table = {"crawler": asdict(CrawlSettings())}
+    read = read_section(CrawlSettings, table, "crawler", base_dir=Path())
 
     assert read == CrawlSettings()
 
@@ -31,9 +33,7 @@ def test_scrapy_is_told_the_larger_limit_and_opens_nothing() -> None:
         assert settings[f"{name}_ENABLED"] is False
 
 
-@pytest.mark.parametrize(
-    "job", [CrawlJob(urls=()), CrawlJob(urls=("http://h/",), depth=-1)]
-)
+@pytest.mark.parametrize("job", [CrawlJob(urls=()), CrawlJob(urls=("http://h/",), depth=-1)])
 def test_a_job_that_makes_no_sense_starts_nothing(job: CrawlJob) -> None:
     """A wrong job fails before a process is started."""
     with pytest.raises(CrawlSettingsError):

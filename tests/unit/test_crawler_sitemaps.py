@@ -22,7 +22,10 @@ def test_pages_and_their_images_are_read() -> None:
 
     assert sitemap is not None
     assert sitemap.page_urls == ("http://h/a", "http://h/b")
-    assert sitemap.image_urls == (("http://h/a", "http://h/1.jpg"), ("http://h/a", "http://h/2.jpg"))
+    assert sitemap.image_urls == (
+        ("http://h/a", "http://h/1.jpg"),
+        ("http://h/a", "http://h/2.jpg"),
+    )
 
 
 def test_an_index_lists_sitemaps() -> None:
