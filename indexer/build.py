@@ -1,6 +1,5 @@
 """Settings to working objects: ``Indexer``, what indexing jobs hold in their hands."""
 
-import tomllib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from os import PathLike
@@ -12,14 +11,20 @@ from numpy.typing import NDArray
 
 from indexer.ann import FlatIndex
 from indexer.errors import SettingsError
-from indexer.feed import open_feed
+from indexer.feed import StopNciiFeed, open_feed
 from indexer.hashing import hash_image
 from indexer.lookup import Lookup, match_of
 from indexer.match import checked_digest
 from indexer.model import DIGEST_BYTES, HashedImage, ImageRecord, ImageVisit, Match, VisitResult
-from indexer.ports import Digests
+from indexer.ports import Digests, FeedbackReceiver
 from indexer.scan import Scanner
-from indexer.settings import IndexerSettings, read_indexer_settings
+from indexer.settings import (
+    STOPNCII,
+    FeedSettings,
+    IndexerSettings,
+    read_indexer_settings,
+    read_toml,
+)
 from indexer.store import Store
 from indexer.sync import FeedSync
 from indexer.visits import VisitRecorder, nearest_first
@@ -78,12 +83,7 @@ class Indexer:
         if config is not None:
             path = Path(config)
             base_dir = path.absolute().parent
-            try:
-                table = tomllib.loads(path.read_text(encoding="utf-8"))
-            except OSError as error:
-                raise SettingsError(f"cannot read {path}: {error.strerror}") from None
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise SettingsError(f"{path} is not valid TOML: {error}") from None
+            table = read_toml(path)
         given = None if data_dir is None else Path(data_dir)
         return cls(read_indexer_settings(table, base_dir=base_dir, data_dir=given))
 
@@ -188,19 +188,42 @@ class Indexer:
         with self.store.read() as txn:
             return self.store.images.find_by_url(txn, image_url)
 
-    def feed_syncs(self, names: Sequence[str] = ()) -> list[FeedSync]:
-        """Prepare the sync of the feeds named, or of all that are configured.
+    def feed_names(self, names: Sequence[str] = ()) -> list[str]:
+        """Check names of feeds; none given means all that are configured.
 
         Raises:
             SettingsError: a name that is not configured.
         """
-        known = {feed.name: feed for feed in self.settings.feeds}
         for name in names:
-            if name not in known:
-                configured = ", ".join(sorted(known)) or "none"
-                raise SettingsError(f'no feed is called "{name}"; configured: {configured}')
-        chosen = [known[name] for name in names] or list(known.values())
-        return [FeedSync(self.store, open_feed(feed), overlap_s=feed.overlap_s) for feed in chosen]
+            self._feed_settings(name)
+        return list(names) or [feed.name for feed in self.settings.feeds]
+
+    def feed_sync(self, name: str) -> FeedSync:
+        """Prepare the sync of a feed.
+
+        Raises:
+            SettingsError: a name that is not configured.
+        """
+        settings = self._feed_settings(name)
+        return FeedSync(self.store, open_feed(settings), overlap_s=settings.overlap_s)
+
+    def feedback_receivers(self) -> dict[str, FeedbackReceiver]:
+        """Map the names of the feeds that take feedback to where it is sent.
+
+        Sending tries once: what is not delivered waits in its sender's outbox.
+        """
+        return {
+            feed.name: StopNciiFeed(feed, tries=1)
+            for feed in self.settings.feeds
+            if feed.type == STOPNCII
+        }
+
+    def _feed_settings(self, name: str) -> FeedSettings:
+        for feed in self.settings.feeds:
+            if feed.name == name:
+                return feed
+        configured = ", ".join(sorted(feed.name for feed in self.settings.feeds)) or "none"
+        raise SettingsError(f'no feed is called "{name}"; configured: {configured}')
 
     def close(self) -> None:
         """Close the store."""

@@ -5,6 +5,7 @@ Every field carries its explanation in its metadata; ``config/delist.toml`` and
 """
 
 import ipaddress
+import tomllib
 import types
 import typing
 from dataclasses import MISSING, dataclass, field, fields
@@ -93,6 +94,20 @@ STOPNCII_URL = "https://api.stopncii.org/v1"
 STOPNCII_ENDPOINTS = ("FetchHashes", "SubmitFeedback", "SubmitHashes")
 INDEXER_SECTIONS = ("data_dir", "store", "matching", "hashing", "feeds")
 _TIERS = ("fast",)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        SettingsError: it cannot be read, or is not valid TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from None
 
 
 def read_indexer_settings(

@@ -1,0 +1,245 @@
+"""Settings to a working whole: ``Delist``, what commands, jobs and pages hold in their hands.
+
+Each method is one use case on the open stores. Stores open when they are first
+needed, so a command pays for what it uses.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from delist import access, feedback, reporting, review
+from delist.errors import UnknownCaseError
+from delist.feedback import DeliveryReport
+from delist.intake import Intake, IntakeReport
+from delist.model import Case, Decision, SuppressionRecord
+from delist.policy import Policy
+from delist.reporting import SurvivorReport
+from delist.review import Ruling
+from delist.serving import SuppressionFilter
+from delist.settings import DelistSettings, load_settings
+from delist.store import Database, cases, ledger, outbox
+from indexer.build import Indexer, utc_now
+from indexer.errors import FeedError
+from indexer.ports import FeedbackReceiver
+from indexer.scan import Progress, ScanReport
+from indexer.store import load_or_create_secret
+from indexer.sync import SyncReport
+
+Stopped = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedSync:
+    """A feed that could not be synced; pages that were applied before stay applied."""
+
+    feed: str
+    error: FeedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseFile:
+    """Everything that a reviewer needs about one case."""
+
+    case: Case
+    decisions: Sequence[Decision]
+    records: Sequence[SuppressionRecord]
+    page_urls: Sequence[str]
+    alias_urls: Sequence[str]
+
+
+def _never() -> bool:
+    return False
+
+
+class Delist:
+    """The open whole. Thread-safe; to be opened anew in every process."""
+
+    def __init__(
+        self, settings: DelistSettings, *, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+
+    @classmethod
+    def open(cls, config: Path | None = None, *, data_dir: Path | None = None) -> Self:
+        """Open the whole of a configuration file; None for the built-in defaults.
+
+        Raises:
+            SettingsError: the file cannot be read, or a value is wrong.
+        """
+        return cls(load_settings(config, data_dir=data_dir))
+
+    @cached_property
+    def indexer(self) -> Indexer:
+        """The indexer, opened on first use."""
+        return Indexer(self.settings.indexer, clock=self.clock)
+
+    @cached_property
+    def database(self) -> Database:
+        """The case store, opened on first use."""
+        return Database(self.settings.indexer.data_dir)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy in force, read on first use."""
+        return self.settings.load_policy()
+
+    @cached_property
+    def _access_secret(self) -> bytes:
+        path = self.settings.indexer.data_dir / "secrets" / "access-code-key"
+        return load_or_create_secret(path)
+
+    def create(self) -> None:
+        """Create what is missing: both stores and the secrets."""
+        _ = self.indexer, self.database, self._access_secret, self.policy
+
+    def sync_feeds(
+        self,
+        names: Sequence[str] = (),
+        *,
+        full: bool = False,
+        stopped: Stopped = _never,
+        on_page: Callable[[SyncReport], None] = lambda _report: None,
+    ) -> Iterator[SyncReport | FailedSync]:
+        """Sync feeds one after the other; one that fails does not hold up the rest.
+
+        Raises:
+            SettingsError: a name that is not configured.
+            StoreError: the store failed; nothing of the page under way was kept.
+        """
+        for name in self.indexer.feed_names(names):
+            try:
+                sync = self.indexer.feed_sync(name)
+                yield sync.run(now=self.clock(), full=full, stopped=stopped, on_page=on_page)
+            except FeedError as error:
+                yield FailedSync(feed=name, error=error)
+
+    def scan_delta(
+        self, *, stopped: Stopped = _never, on_progress: Progress = lambda _done, _all: None
+    ) -> ScanReport:
+        """Compare new signals with every stored image."""
+        return self.indexer.scanner.delta(
+            now=self.clock(), stopped=stopped, on_progress=on_progress
+        )
+
+    def scan_full(
+        self,
+        *,
+        resume: bool = False,
+        stopped: Stopped = _never,
+        on_progress: Progress = lambda _done, _all: None,
+    ) -> ScanReport:
+        """Compare every signal with every stored image."""
+        return self.indexer.scanner.full(
+            now=self.clock(), resume=resume, stopped=stopped, on_progress=on_progress
+        )
+
+    def take_in(self, *, stopped: Stopped = _never) -> IntakeReport:
+        """Take the indexer's logs into cases, decisions and records."""
+        intake = Intake(
+            self.indexer.store,
+            self.database,
+            policy=self.policy,
+            review_hours=self.settings.review.hours,
+        )
+        return intake.run(now=self.clock(), stopped=stopped)
+
+    def send_feedback(self, *, stopped: Stopped = _never) -> DeliveryReport:
+        """Tell the feeds what waits in the outbox; what fails is tried again later."""
+        with self.database.read() as connection:
+            if not outbox.waiting(connection):
+                return DeliveryReport(failed={})
+        receivers: dict[str, FeedbackReceiver] = self.indexer.feedback_receivers()
+        return feedback.deliver(
+            self.database, self.indexer.store, receivers, now=self.clock(), stopped=stopped
+        )
+
+    def decide(self, case_id: str, ruling: Ruling) -> Case:
+        """Put a person's verdict into force; see ``review.decide``."""
+        return review.decide(
+            self.indexer.store,
+            self.database,
+            case_id,
+            ruling,
+            policy=self.policy,
+            review_hours=self.settings.review.hours,
+            now=self.clock(),
+        )
+
+    def cases(self, *, awaiting_person: bool = True) -> Iterator[Case]:
+        """Iterate over the cases that wait for a person, or all, by deadline."""
+        with self.database.read() as connection:
+            yield from cases.every(connection, awaiting_person=awaiting_person)
+
+    def case_file(self, case_id: str) -> CaseFile:
+        """Load everything about one case.
+
+        Raises:
+            UnknownCaseError: no case has this id.
+        """
+        with self.database.read() as connection, self.indexer.store.read() as txn:
+            case = cases.find(connection, case_id)
+            if case is None:
+                raise UnknownCaseError("no case has this id; `delist cases list --all` shows them")
+            images, image_key = self.indexer.store.images, bytes.fromhex(case.image_key)
+            return CaseFile(
+                case=case,
+                decisions=cases.decisions_of(connection, case_id),
+                records=ledger.of_case(connection, case_id),
+                page_urls=images.pages(txn, image_key),
+                alias_urls=images.aliases(txn, image_key),
+            )
+
+    def records_after(self, sequence: int) -> Iterator[SuppressionRecord]:
+        """Iterate over the ledger behind a sequence number."""
+        with self.database.read() as connection:
+            yield from ledger.after(connection, sequence)
+
+    def verify_ledger(self) -> int:
+        """Check the ledger; returns the number of records.
+
+        Raises:
+            LedgerError: an edit, a gap or a changed order.
+        """
+        with self.database.read() as connection:
+            return ledger.verify(connection)
+
+    def suppression_filter(self) -> SuppressionFilter:
+        """Open the filter that result pages ask, on the same case store."""
+        return SuppressionFilter(self.database)
+
+    def issue_access_code(self, case_ref: str) -> str:
+        """Issue a survivor's access code; see ``access.issue_code``."""
+        return access.issue_code(
+            self.indexer.store, self.database, self._access_secret, case_ref, now=self.clock()
+        )
+
+    def survivor_report(self, case_ref: str, *, access_code: str | None = None) -> SurvivorReport:
+        """Report on one case reference, in full with a valid access code.
+
+        Raises:
+            UnknownCaseRefError: no feed has named this case reference.
+        """
+        store = self.indexer.store
+        full = access_code is not None and access.is_valid(
+            store, self.database, self._access_secret, case_ref, access_code
+        )
+        return reporting.survivor_report(
+            store, self.database, case_ref, full=full, now=self.clock()
+        )
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for name in ("indexer", "database"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

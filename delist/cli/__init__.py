@@ -1,0 +1,117 @@
+"""The command line: the composition root.
+
+``main`` turns every error into one line and an exit code; no traceback reaches a
+user for bad input or bad configuration, and none ever shows a value.
+"""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from crawler.errors import CrawlerError, CrawlSettingsError
+from delist.cli import cases, feeds, images, service, suppressions, survivors
+from delist.cli.context import Context, Exit
+from delist.cli.output import Output
+from delist.errors import DelistError, PolicyError, UsageError
+from delist.logs import configure_logs
+from indexer.errors import IndexerError, SettingsError
+
+_USAGE_ERRORS = (SettingsError, PolicyError, UsageError, CrawlSettingsError)
+_JSON = "--json"
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="delist",
+    help="Takes non-consensual intimate images out of search results, from StopNCII's hashes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for module in (service, feeds, images, cases, suppressions, survivors):
+    module.register(app)
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"delist {version('delist')}")
+        raise typer.Exit
+
+
+@app.callback()
+def head(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(envvar="DELIST_CONFIG", help="Configuration file (default: ./delist.toml)."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="DELIST_DATA_DIR", help="Takes the place of data_dir in the file."),
+    ] = None,
+    _json: Annotated[bool, typer.Option(_JSON, help="Print JSON; may stand anywhere.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=lambda wanted: _show_version(wanted=wanted), is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Take non-consensual intimate images out of search results, from StopNCII's hashes."""
+    assert isinstance(ctx.obj, Output)  # noqa: S101 - given by main()
+    ctx.obj = Context(config=config, data_dir=data_dir, output=ctx.obj)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options, separator, rest = _split(given)
+    output = Output(json_lines=_JSON in options)
+    configure_logs(logging.WARNING)
+    words = [word for word in options if word != _JSON]
+    try:
+        code = app(
+            [*words, *separator, *rest], standalone_mode=False, obj=output, prog_name="delist"
+        )
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has closed it; Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+    except (IndexerError, DelistError, CrawlerError) as error:
+        output.error(str(error))
+        return Exit.USAGE if isinstance(error, _USAGE_ERRORS) else Exit.FAILED
+    except Exception as error:  # noqa: BLE001 - the boundary of the process
+        output.error(_describe(error))
+        return Exit.FAILED
+    return code if isinstance(code, int) else Exit.DONE
+
+
+def _split(given: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Split at ``--``: what follows it is never an option."""
+    if "--" not in given:
+        return given, [], []
+    at = given.index("--")
+    return given[:at], ["--"], given[at + 1 :]
+
+
+def _describe(error: Exception) -> str:
+    """Name an error that we did not foresee: where it arose, never what it held."""
+    if isinstance(error, OSError) and error.errno:
+        return f"{os.strerror(error.errno)} ({type(error).__name__})"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"
+    return f"internal error: {type(error).__name__} at {place}; please report it"

@@ -1,0 +1,255 @@
+"""Commands on images: ``hash``, ``check``, ``crawl``, ``scan``, ``intake``."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crawler.runner import run_crawl
+from crawler.settings import CrawlJob
+from delist.cli.context import Context, Exit, context_of, leave
+from delist.cli.files import FileOutcome, hash_paths, read_digests
+from delist.cli.output import document_of
+from delist.cli.steps import take_in
+from delist.errors import UsageError
+from indexer.build import Indexer
+from indexer.errors import InvalidDigestError
+from indexer.match import parse_digest
+from indexer.model import HashedImage, Match
+
+Paths = Annotated[list[Path] | None, typer.Argument(help="Files or folders.")]
+_DIGESTS_PER_BATCH = 4096
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("hash")(hash_files)
+    app.command("check")(check)
+    app.command("crawl")(crawl)
+    app.command("intake")(intake)
+    scans = typer.Typer(help="Re-scans of stored images.", no_args_is_help=True)
+    scans.command("delta")(scan_delta)
+    scans.command("full")(scan_full)
+    app.add_typer(scans, name="scan")
+
+
+def hash_files(ctx: typer.Context, paths: Annotated[list[Path], typer.Argument()]) -> None:
+    """Hash files or folders; nothing is stored."""
+    context = context_of(ctx)
+    code = Exit.DONE
+    with context.open() as delist:
+        limits = delist.settings.indexer.hashing
+        for outcome in hash_paths(paths, limits):
+            code = max(code, _show_refusal(context, outcome))
+            if isinstance(outcome.hashed, HashedImage):
+                _show_hashes(context, outcome.path, outcome.hashed)
+    leave(code)
+
+
+def check(
+    ctx: typer.Context,
+    paths: Paths = None,
+    digests: Annotated[
+        str | None, typer.Option(help="A file of 64-hex digests, one a line; - for standard input.")
+    ] = None,
+    tier: Annotated[
+        str, typer.Option(help='Which hashes are made; this version knows "fast".')
+    ] = "fast",
+) -> None:
+    """Hash files or folders, or take digests, and look them up; nothing is stored."""
+    context = context_of(ctx)
+    if tier != "fast":
+        raise UsageError(f'--tier: this version knows "fast", not "{tier}"')
+    if bool(paths) == (digests is not None):
+        raise UsageError("check: name either files or --digests FILE")
+    with context.open() as delist:
+        if digests is not None:
+            code = _check_digests(context, delist.indexer, digests)
+        else:
+            code = Exit.DONE
+            for outcome in hash_paths(paths or [], delist.settings.indexer.hashing):
+                code = max(code, _show_refusal(context, outcome))
+                if isinstance(outcome.hashed, HashedImage):
+                    matches = delist.indexer.match(outcome.hashed)
+                    _show_matches(context, "path", str(outcome.path), matches)
+    leave(code)
+
+
+def crawl(
+    ctx: typer.Context,
+    urls: Annotated[list[str], typer.Argument(help="Pages, images or sitemaps.")],
+    depth: Annotated[int, typer.Option(help="Page links followed away from a seed.", min=0)] = 1,
+    max_pages: Annotated[
+        int | None, typer.Option(help="Most pages that are visited.", min=1)
+    ] = None,
+    sitemap: Annotated[
+        bool, typer.Option("--sitemap", help="Also read the hosts' sitemaps.")
+    ] = False,
+    allow_private_addresses: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private-addresses", help="Also fetch from loopback and private networks."
+        ),
+    ] = False,
+) -> None:
+    """Crawl with Scrapy; images are hashed, stored and matched, then taken in."""
+    context = context_of(ctx)
+    job = CrawlJob(
+        urls=tuple(urls),
+        depth=depth,
+        max_pages=max_pages,
+        sitemap=sitemap,
+        allow_private_addresses=allow_private_addresses,
+    )
+    with context.open() as delist:
+        with context.output.progress("crawl") as advance:
+
+            def on_progress(counts: dict[str, Any]) -> None:
+                word = f"{counts.get('pages', 0)} pages, {counts.get('images', 0)} images"
+                advance(0, None, word)
+
+            result = run_crawl(
+                job,
+                config=context.config_in_use,
+                data_dir=delist.settings.indexer.data_dir,
+                crawl_settings=delist.settings.crawler,
+                on_progress=on_progress,
+            )
+        document = document_of(result)
+        document["intake"] = take_in(context, delist)
+    document["refused_seeds"] = [
+        {"url": urls[position], "code": code} for position, code in result.refused_seeds
+    ]
+    for position, reason in result.refused_seeds:
+        context.output.error(f"{urls[position]}: refused ({reason})")
+    context.output.result(document)
+    leave(Exit.REFUSED if result.refused_seeds else Exit.DONE)
+
+
+def intake(ctx: typer.Context) -> None:
+    """Turn the match and signal logs into cases, decisions and records."""
+    context = context_of(ctx)
+    with context.open() as delist:
+        context.output.result(take_in(context, delist))
+
+
+def scan_delta(
+    ctx: typer.Context,
+    intake: Annotated[bool, typer.Option(help="Turn matches into cases and records.")] = True,
+) -> None:
+    """Compare signals that are new since the last scan with every stored image."""
+    context = context_of(ctx)
+    with context.open() as delist:
+        with context.output.progress("re-scan") as advance:
+            report = delist.scan_delta(on_progress=lambda done, total: advance(done, total, ""))
+        document = document_of(report)
+        if intake:
+            document["intake"] = take_in(context, delist)
+    context.output.result(document)
+
+
+def scan_full(
+    ctx: typer.Context,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a stopped scan was.")
+    ] = False,
+    intake: Annotated[bool, typer.Option(help="Turn matches into cases and records.")] = True,
+) -> None:
+    """Compare every signal with every stored image."""
+    context = context_of(ctx)
+    with context.open() as delist:
+        with context.output.progress("re-scan") as advance:
+            report = delist.scan_full(
+                resume=resume, on_progress=lambda done, total: advance(done, total, "")
+            )
+        document = document_of(report)
+        if intake:
+            document["intake"] = take_in(context, delist)
+    context.output.result(document)
+
+
+def _check_digests(context: Context, indexer: Indexer, source: str) -> Exit:
+    code = Exit.DONE
+    for lines in _batches(read_digests(source)):
+        parsed: list[bytes | InvalidDigestError] = [_parsed(line) for line in lines]
+        good = [digest for digest in parsed if isinstance(digest, bytes)]
+        found = iter(indexer.match_digest_list(good))
+        for line, digest in zip(lines, parsed, strict=True):
+            if isinstance(digest, InvalidDigestError):
+                code = Exit.REFUSED
+                error = {"code": "invalid_digest", "message": str(digest)}
+                context.output.result({"digest": line, "error": error}, f"{line}  {digest}")
+            else:
+                _show_matches(context, "digest", line, next(found))
+    return code
+
+
+def _parsed(line: str) -> bytes | InvalidDigestError:
+    try:
+        return parse_digest(line)
+    except InvalidDigestError as error:
+        return error
+
+
+def _batches(lines: Iterator[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for line in lines:
+        batch.append(line)
+        if len(batch) == _DIGESTS_PER_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _show_refusal(context: Context, outcome: FileOutcome) -> Exit:
+    if outcome.error is None:
+        return Exit.DONE
+    code, message = outcome.error
+    context.output.result(
+        {"path": str(outcome.path), "error": {"code": code, "message": message}},
+        f"{outcome.path}  refused ({code}): {message}",
+    )
+    return Exit.REFUSED if outcome.named else Exit.DONE
+
+
+def _show_hashes(context: Context, path: Path, hashed: HashedImage) -> None:
+    hashes = [
+        {"hasher": entry.hasher.value, "variant": entry.variant, "digest": entry.digest.hex()}
+        for entry in hashed.hashes
+    ]
+    document = {
+        "path": str(path),
+        "sha256": hashed.sha256.hex(),
+        "mime": hashed.mime,
+        "width": hashed.width,
+        "height": hashed.height,
+        "quality": hashed.quality,
+        "hashes": hashes,
+    }
+    upright = [entry for entry in hashes if entry["variant"] == "upright"]
+    text = "\n".join(
+        f"{entry['digest']}  {entry['hasher']}  quality {hashed.quality}  {path}"
+        for entry in upright
+    )
+    context.output.result(document, text)
+
+
+def _show_matches(context: Context, key: str, name: str, matches: Sequence[Match]) -> None:
+    found = [
+        {
+            "feed": match.feed,
+            "signal": match.signal_key.hex(),
+            "distance_bits": match.distance_bits,
+            "hasher": match.hasher.value if match.hasher else None,
+            "variant": match.variant,
+        }
+        for match in matches
+    ]
+    lines = [
+        f"{name}  matches {entry['feed']} {entry['signal']} at {entry['distance_bits']} bits"
+        + (f" ({entry['hasher']}, {entry['variant']})" if entry["hasher"] else "")
+        for entry in found
+    ]
+    context.output.result({key: name, "matches": found}, "\n".join(lines) or f"{name}  no match")

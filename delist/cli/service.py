@@ -1,0 +1,54 @@
+"""Setting up and running: ``init``, ``doctor``, ``run``, ``demo``, ``bench``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from delist.build import Delist
+from delist.cli.context import DEFAULT_CONFIG, Exit, context_of, leave
+from delist.errors import UsageError
+from delist.jobs import run_service
+from delist.settings import annotated_configuration, annotated_policy
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("init")(init)
+    app.command("run")(run)
+
+
+def init(
+    ctx: typer.Context, directory: Annotated[Path, typer.Argument(metavar="DIR")] = Path()
+) -> None:
+    """Write annotated delist.toml and policy.toml, and make the data directory with secrets."""
+    context = context_of(ctx)
+    config = directory / DEFAULT_CONFIG
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for path, text in (
+            (config, annotated_configuration()),
+            (directory / "policy.toml", annotated_policy()),
+        ):
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"{error.filename} is there already; nothing was changed") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {error.filename}: {error.strerror}") from None
+    with Delist.open(config, data_dir=context.data_dir) as delist:
+        delist.create()
+        data_dir = delist.settings.indexer.data_dir
+    context.output.result(
+        {"config": str(config), "data_dir": str(data_dir)},
+        f"wrote {config}; data in {data_dir}\n"
+        "next: fill in [feeds.stopncii], then `delist feed sync`",
+    )
+
+
+def run(ctx: typer.Context) -> None:
+    """Do all periodic work until SIGTERM: sync, re-scans, intake, feedback."""
+    context = context_of(ctx)
+    with context.open() as delist:
+        run_service(delist)
+    leave(Exit.DONE)

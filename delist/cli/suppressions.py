@@ -1,0 +1,98 @@
+"""The ledger and the filter: ``suppressions list|export|verify``, ``suppressed``."""
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from delist.cli.context import Exit, context_of, leave
+from delist.cli.output import document_of
+from delist.model import SuppressionRecord
+from indexer.errors import InvalidUrlError
+
+After = Annotated[int, typer.Option(help="Only records behind this sequence number.", min=0)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    commands = typer.Typer(help="The ledger of suppression records.", no_args_is_help=True)
+    commands.command("list")(list_records)
+    commands.command("export")(export)
+    commands.command("verify")(verify)
+    app.add_typer(commands, name="suppressions")
+    app.command("suppressed")(suppressed)
+
+
+def list_records(ctx: typer.Context, after: After = 0) -> None:
+    """List the records without addresses."""
+    context = context_of(ctx)
+    with context.open() as delist:
+        for record in delist.records_after(after):
+            document = document_of(record, "image_url", "document_id")
+            text = (
+                f"{record.sequence:>8}  {record.effective_at:%Y-%m-%d %H:%M:%S}Z  "
+                f"{record.action.value:<8}  {record.state.value:<11}  {record.reason_code}  "
+                f"case {record.case_id}"
+            )
+            context.output.result(document, text)
+
+
+def export(ctx: typer.Context, after: After = 0) -> None:
+    """Write the records as JSON lines, addresses included; for those who apply them."""
+    context = context_of(ctx)
+    context.output.json_lines = True
+    with context.open() as delist:
+        for record in delist.records_after(after):
+            context.output.result(document_of(record))
+
+
+def verify(ctx: typer.Context) -> None:
+    """Check the ledger: any edit, gap or changed order ends with exit code 1."""
+    context = context_of(ctx)
+    with context.open() as delist:
+        records = delist.verify_ledger()
+    context.output.result(
+        {"records": records, "verified": True}, f"{records} records, all as written"
+    )
+
+
+def suppressed(
+    ctx: typer.Context,
+    urls: Annotated[
+        list[str], typer.Argument(help="Image URLs; - for standard input, one a line.")
+    ],
+) -> None:
+    """Say of each URL whether it is suppressed."""
+    context = context_of(ctx)
+    code = Exit.DONE
+    with context.open() as delist, delist.suppression_filter() as results:
+        for url in _read(urls):
+            try:
+                records = results.records(url)
+            except InvalidUrlError as error:
+                code = Exit.REFUSED
+                refusal = {"code": "invalid_url", "message": str(error)}
+                context.output.result({"url": url, "error": refusal}, f"{url}  {error}")
+                continue
+            context.output.result(
+                {
+                    "url": url,
+                    "suppressed": bool(records),
+                    "records": [_shown(record) for record in records],
+                },
+                f"{url}  {'suppressed' if records else 'not suppressed'}",
+            )
+    leave(code)
+
+
+def _shown(record: SuppressionRecord) -> dict[str, Any]:
+    return document_of(record, "previous_hash", "hash")
+
+
+def _read(urls: list[str]) -> Iterator[str]:
+    for url in urls:
+        if url == "-":
+            yield from (line.strip() for line in sys.stdin if line.strip())
+        else:
+            yield url

@@ -1,0 +1,123 @@
+"""From what a case says to what the ledger tells result pages.
+
+Emission compares what should be in effect with what is, and appends only the
+difference. So it may be repeated after a crash, and a record appears once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from delist.model import Basis, RecordAction, RecordDraft, RecordState, SuppressionRecord
+from delist.store import ledger
+
+REASON_SUPPRESS = "intimate_image_without_consent"
+REASON_WITHDRAWN = "basis_withdrawn"
+REASON_DISMISSED = "dismissed_by_review"
+REASON_CONTENT_CHANGED = "content_changed"
+REASON_NEEDS_REVIEW = "basis_needs_review"
+REASON_URL_MOVED = "url_no_longer_leads_here"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppression:
+    """What should be in effect for a case.
+
+    Attributes:
+        image_urls: every URL that leads to the image, its own first.
+    """
+
+    state: RecordState
+    basis: Basis
+    image_urls: Sequence[str]
+    document_id: str
+    content_sha256: str
+
+
+def emit(
+    connection: Connection,
+    case_id: str,
+    wanted: Suppression | None,
+    *,
+    lift_reason: str,
+    now: datetime,
+) -> int:
+    """Bring the ledger in line with a case, inside the caller's transaction.
+
+    Args:
+        wanted: what should be in effect, or None for nothing.
+        lift_reason: reason code of what is revoked when nothing is wanted.
+
+    Returns:
+        How many records were appended.
+    """
+    in_effect = effective(ledger.of_case(connection, case_id))
+    drafts = list(_revocations(in_effect, wanted, lift_reason=lift_reason))
+    if wanted is not None:
+        drafts += _suppressions(case_id, in_effect, wanted)
+    for draft in drafts:
+        ledger.append(connection, draft, now=now)
+    return len(drafts)
+
+
+def effective(records: Iterable[SuppressionRecord]) -> dict[str, SuppressionRecord]:
+    """Reduce records, in order, to those in effect, by image URL."""
+    found: dict[str, SuppressionRecord] = {}
+    for record in records:
+        if record.action is RecordAction.SUPPRESS:
+            found[record.image_url] = record
+        else:
+            found.pop(record.image_url, None)
+    return found
+
+
+def _revocations(
+    in_effect: dict[str, SuppressionRecord], wanted: Suppression | None, *, lift_reason: str
+) -> Iterable[RecordDraft]:
+    kept = () if wanted is None else wanted.image_urls
+    reason = lift_reason if wanted is None else REASON_URL_MOVED
+    for image_url, record in in_effect.items():
+        if image_url not in kept:
+            yield RecordDraft(
+                action=RecordAction.REVOKE,
+                state=record.state,
+                case_id=record.case_id,
+                image_url=image_url,
+                document_id=record.document_id,
+                content_sha256=record.content_sha256,
+                reason_code=reason,
+                basis=record.basis,
+                supersedes=record.id,
+            )
+
+
+def _suppressions(
+    case_id: str, in_effect: dict[str, SuppressionRecord], wanted: Suppression
+) -> Iterable[RecordDraft]:
+    for image_url in wanted.image_urls:
+        held = in_effect.get(image_url)
+        draft = RecordDraft(
+            action=RecordAction.SUPPRESS,
+            state=wanted.state,
+            case_id=case_id,
+            image_url=image_url,
+            document_id=wanted.document_id,
+            content_sha256=wanted.content_sha256,
+            reason_code=REASON_SUPPRESS,
+            basis=wanted.basis,
+            supersedes="" if held is None else held.id,
+        )
+        if held is None or _says_more(draft, held):
+            yield draft
+
+
+def _says_more(draft: RecordDraft, held: SuppressionRecord) -> bool:
+    """Say whether a draft differs from what is in effect in more than its place."""
+    return (draft.state, draft.basis, draft.document_id, draft.content_sha256) != (
+        held.state,
+        held.basis,
+        held.document_id,
+        held.content_sha256,
+    )

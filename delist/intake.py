@@ -1,0 +1,133 @@
+"""From the logs of the indexer to cases: matches that are new, changed or ended.
+
+The log's position is written in the transaction that assesses the cases, so an
+entry counts once however often intake is killed; and since assessment compares
+states, taking an entry in twice would change nothing either.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import lmdb
+from sqlalchemy import Connection
+
+from delist.assessment import Assessor, Outcome
+from delist.model import CaseState
+from delist.policy import Policy
+from delist.store import Database, cases, positions
+from indexer.model import SignalEvent, SignalEventKind
+from indexer.store import Store
+
+_BATCH = 200
+
+
+@dataclass(slots=True, kw_only=True)
+class IntakeReport:
+    """What an intake did.
+
+    Attributes:
+        matches: entries of the match log that were taken in.
+        cases: new cases.
+        suppressed: cases that came to be suppressed.
+        review: cases that came to wait for a person without being suppressed.
+        revoked: cases whose suppression was lifted.
+        complete: False when it was stopped.
+    """
+
+    matches: int = 0
+    cases: int = 0
+    suppressed: int = 0
+    review: int = 0
+    revoked: int = 0
+    complete: bool = True
+
+    def count(self, outcome: Outcome) -> None:
+        """Add what became of one case."""
+        self.cases += outcome.before is None
+        if outcome.before is outcome.case.state:
+            return
+        self.suppressed += outcome.case.state is CaseState.SUPPRESSED
+        self.review += outcome.case.state is CaseState.OPEN
+        self.revoked += outcome.before is CaseState.SUPPRESSED
+
+
+class Intake:
+    """Takes the logs of one indexer's store into the cases of one database."""
+
+    def __init__(
+        self, store: Store, database: Database, *, policy: Policy, review_hours: int
+    ) -> None:
+        self._store = store
+        self._database = database
+        self._policy = policy
+        self._review_hours = review_hours
+
+    def run(self, *, now: datetime, stopped: Callable[[], bool] = lambda: False) -> IntakeReport:
+        """Take in everything that the logs hold.
+
+        Raises:
+            StoreError, DatabaseError: the batch under way was rolled back.
+        """
+        report = IntakeReport()
+        # Withdrawals first: what is lifted anyway should not be suppressed before.
+        for take in (self._take_signals, self._take_matches):
+            while take(report, now=now):
+                if stopped():
+                    report.complete = False
+                    return report
+        return report
+
+    def _take_signals(self, report: IntakeReport, *, now: datetime) -> bool:
+        """Take in a batch of the signal log: cases of signals that were withdrawn."""
+        with self._database.write() as connection, self._store.read() as txn:
+            position = positions.load(connection, positions.SIGNAL_LOG)
+            events = list(self._store.signals.log.after(txn, position, limit=_BATCH))
+            if not events:
+                return False
+            keys = self._lost(connection, events)
+            self._assess(report, connection, txn, keys, now=now)
+            positions.put(connection, positions.SIGNAL_LOG, events[-1].sequence)
+        return True
+
+    def _take_matches(self, report: IntakeReport, *, now: datetime) -> bool:
+        """Take in a batch of the match log."""
+        with self._database.write() as connection, self._store.read() as txn:
+            position = positions.load(connection, positions.MATCH_LOG)
+            events = list(self._store.images.log.after(txn, position, limit=_BATCH))
+            if not events:
+                return False
+            keys = [event.match.image_key for event in events]
+            self._assess(report, connection, txn, keys, now=now)
+            positions.put(connection, positions.MATCH_LOG, events[-1].sequence)
+        report.matches += len(events)
+        return True
+
+    def _lost(self, connection: Connection, events: Sequence[SignalEvent]) -> list[bytes]:
+        """Find the images of cases that withdrawn signals stood behind."""
+        withdrawn = [
+            event.signal_key.hex() for event in events if event.kind is SignalEventKind.WITHDRAWN
+        ]
+        return [bytes.fromhex(case.image_key) for case in cases.supported_by(connection, withdrawn)]
+
+    def _assess(
+        self,
+        report: IntakeReport,
+        connection: Connection,
+        txn: lmdb.Transaction,
+        image_keys: Iterable[bytes],
+        *,
+        now: datetime,
+    ) -> None:
+        assessor = Assessor(
+            self._store,
+            txn,
+            connection,
+            policy=self._policy,
+            review_hours=self._review_hours,
+            now=now,
+        )
+        for image_key in dict.fromkeys(image_keys):
+            outcome = assessor.assess(image_key)
+            if outcome is not None:
+                report.count(outcome)

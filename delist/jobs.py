@@ -1,0 +1,192 @@
+"""Periodic work: APScheduler jobs, each an id and one call, and the service around them.
+
+One process at a time does the work; others stand by on a file lock, which the
+system releases even when its holder is killed. SIGTERM asks the job under way to
+stop between two steps; whatever it was doing is safe to be cut off.
+"""
+
+import fcntl
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from crawler.errors import CrawlerError
+from delist.build import Delist, FailedSync
+from delist.errors import DelistError
+from delist.logs import configure_logs
+from indexer.errors import IndexerError
+
+FEED_CYCLE = "feed-cycle"
+FULL_SCAN = "full-scan"
+_STANDBY_POLL_S = 0.5
+_LOG_LEVEL_INFO = 20
+
+_log = structlog.get_logger()
+
+
+class Service:
+    """The jobs of one process, and the wish to stop."""
+
+    def __init__(self, delist: Delist) -> None:
+        self._delist = delist
+        self._stopping = threading.Event()
+        self._idle = threading.Condition()
+        self._running = 0
+
+    def stop(self) -> None:
+        """Ask whatever is under way to stop."""
+        self._stopping.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether stopping was asked for."""
+        return self._stopping.is_set()
+
+    def run(self) -> bool:
+        """Stand by, then work until asked to stop; returns whether every job ended in time."""
+        with _leadership(self._delist.settings.indexer.data_dir, self._stopping) as leads:
+            if not leads:
+                return True
+            self._delist.create()
+            _log.info("service.leading")
+            scheduler = self._scheduler()
+            scheduler.start()
+            self._stopping.wait()
+            scheduler.shutdown(wait=False)
+            return self._wait_until_idle(self._delist.settings.jobs.stop_s)
+
+    def feed_cycle(self) -> None:
+        """Feeds, then the re-scan for new signals, then intake, then feedback."""
+        delist, stopped = self._delist, self._stopping.is_set
+        for outcome in delist.sync_feeds(stopped=stopped):
+            if isinstance(outcome, FailedSync):
+                _log.error("feed.failed", feed=outcome.feed, reason=str(outcome.error))
+                continue
+            _log.info(
+                "feed.synced",
+                feed=outcome.feed,
+                records=outcome.records,
+                added=outcome.added,
+                withdrawn=outcome.withdrawn,
+                quarantined=outcome.quarantined,
+                active=outcome.active,
+            )
+        scan = delist.scan_delta(stopped=stopped)
+        _log.info("scan.delta", signals=scan.signals, images=scan.images, matches=scan.matches)
+        self._take_in()
+
+    def full_scan(self) -> None:
+        """Everything against everything, then intake."""
+        scan = self._delist.scan_full(resume=True, stopped=self._stopping.is_set)
+        _log.info("scan.full", signals=scan.signals, images=scan.images, matches=scan.matches)
+        self._take_in()
+
+    def _take_in(self) -> None:
+        delist, stopped = self._delist, self._stopping.is_set
+        report = delist.take_in(stopped=stopped)
+        _log.info(
+            "intake",
+            cases=report.cases,
+            suppressed=report.suppressed,
+            review=report.review,
+            revoked=report.revoked,
+        )
+        delivery = delist.send_feedback(stopped=stopped)
+        for feed, reason in delivery.failed.items():
+            _log.warning("feedback.failed", feed=feed, reason=reason, waiting=delivery.waiting)
+
+    def _scheduler(self) -> BackgroundScheduler:
+        # One thread: no two jobs overlap, and each is once in the queue at most.
+        scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(1)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone="UTC",
+        )
+        jobs = self._delist.settings.jobs
+        for job_id, call, seconds in (
+            (FEED_CYCLE, self.feed_cycle, jobs.feed_sync_s),
+            (FULL_SCAN, self.full_scan, jobs.full_scan_s),
+        ):
+            scheduler.add_job(
+                self._guarded,
+                "interval",
+                args=(job_id, call),
+                id=job_id,
+                seconds=seconds,
+                next_run_time=self._delist.clock(),
+            )
+        return scheduler
+
+    def _guarded(self, job_id: str, call: Callable[[], None]) -> None:
+        """Run one job; what fails is logged, and the next run starts afresh."""
+        with self._idle:
+            self._running += 1
+        try:
+            if not self.stopping:
+                call()
+        except (IndexerError, DelistError, CrawlerError) as error:
+            _log.error("job.failed", job=job_id, error=type(error).__name__, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - the boundary of a job
+            # Its message may hold anything, so only where it arose is written.
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(frame.filename).name}:{frame.lineno}"
+            _log.error("job.crashed", job=job_id, error=type(error).__name__, place=place)
+        finally:
+            with self._idle:
+                self._running -= 1
+                self._idle.notify_all()
+
+    def _wait_until_idle(self, timeout_s: float) -> bool:
+        with self._idle:
+            return self._idle.wait_for(lambda: self._running == 0, timeout_s)
+
+
+def run_service(delist: Delist) -> None:
+    """Run the service in this process until SIGTERM or SIGINT.
+
+    A job that does not stop in time is cut off: every step is a transaction, so the
+    next start goes on from the last one.
+    """
+    configure_logs(_LOG_LEVEL_INFO)
+    service = Service(delist)
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        service.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    in_time = service.run()
+    _log.info("service.stopped", in_time=in_time)
+    if not in_time:
+        sys.stderr.flush()
+        os._exit(0)
+
+
+@contextmanager
+def _leadership(data_dir: Path, stopping: threading.Event) -> Iterator[bool]:
+    """Wait until no other process leads; False when stopping was asked for before."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (data_dir / "run.lock").open("w") as lock:
+        waiting = False
+        while not stopping.is_set():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not waiting:
+                    _log.info("service.standing_by")
+                waiting = True
+                stopping.wait(_STANDBY_POLL_S)
+                continue
+            yield True
+            return
+        yield False

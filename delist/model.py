@@ -1,0 +1,189 @@
+"""The records of delisting. Frozen, slotted, keyword-only; each holds the key of the one before.
+
+Page and image URLs and case references never show in a ``repr``.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class CaseState(StrEnum):
+    """Where a case stands; ``workflow.py`` has the steps between them."""
+
+    OPEN = "open"
+    SUPPRESSED = "suppressed"
+    DISMISSED = "dismissed"
+    WITHDRAWN = "withdrawn"
+    QUARANTINED = "quarantined"
+
+
+class Verdict(StrEnum):
+    """What a person found: an intimate image without consent, not one, or unsure."""
+
+    NCII = "ncii"
+    NOT_NCII = "not_ncii"
+    UNSURE = "unsure"
+
+
+class Action(StrEnum):
+    """What a decision does to the result."""
+
+    SUPPRESS = "suppress"
+    REVIEW = "review"
+    LIFT = "lift"
+    KEEP = "keep"
+
+
+class Support(StrEnum):
+    """Whether a match still stands behind its case."""
+
+    ACTIVE = "active"
+    WITHDRAWN = "withdrawn"
+    """The signal was withdrawn."""
+    ENDED = "ended"
+    """The bytes at the URL changed and no longer match."""
+
+
+class RecordAction(StrEnum):
+    """What a suppression record tells a consumer to do."""
+
+    SUPPRESS = "suppress"
+    REVOKE = "revoke"
+
+
+class RecordState(StrEnum):
+    """Whether a person has confirmed what a record rests on."""
+
+    PROVISIONAL = "provisional"
+    CONFIRMED = "confirmed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseMatch:
+    """One signal that a case's image matches or matched. Keys are hex.
+
+    Attributes:
+        distance_bits: Hamming distance, 0-256; at most ``threshold_bits``.
+        quality: of the image, 0-100.
+        content_sha256: content version that matched.
+    """
+
+    signal_key: str
+    feed: str
+    distance_bits: int
+    threshold_bits: int
+    hasher: str
+    variant: str
+    quality: int
+    content_sha256: str = field(repr=False)
+    support: Support
+    matched_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What a person reviews: one image with all its matches.
+
+    Attributes:
+        image_key: hex key of the canonical image URL.
+        verdict: of a person, on the bytes that are there now; None while nobody decided.
+        deadline_at: when the 48 hours to decide are over.
+    """
+
+    id: str
+    image_key: str = field(repr=False)
+    image_url: str = field(repr=False)
+    content_sha256: str = field(repr=False)
+    state: CaseState
+    verdict: Verdict | None = None
+    opened_at: datetime
+    deadline_at: datetime
+    changed_at: datetime
+    decided_at: datetime | None = None
+    matches: tuple[CaseMatch, ...] = ()
+
+    @property
+    def active_matches(self) -> tuple[CaseMatch, ...]:
+        """Matches that stand behind the case, the nearest first."""
+        active = [match for match in self.matches if match.support is Support.ACTIVE]
+        return tuple(sorted(active, key=lambda match: (match.distance_bits, match.signal_key)))
+
+    @property
+    def awaits_person(self) -> bool:
+        """Whether a person still has to decide."""
+        undecided = self.verdict in {None, Verdict.UNSURE}
+        return self.state is CaseState.OPEN or (self.state is CaseState.SUPPRESSED and undecided)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One decision on a case, by policy or by a person.
+
+    Attributes:
+        verdict: None when the policy decided: it never says what an image shows.
+        actor: a person's name, or ``policy``.
+    """
+
+    case_id: str
+    verdict: Verdict | None
+    action: Action
+    actor: str
+    policy_version: str
+    reason: str = field(repr=False)
+    content_sha256: str = field(repr=False)
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What a suppression record rests on: one match, under one policy."""
+
+    feed: str
+    signal: str
+    distance_bits: int
+    hasher: str
+    variant: str
+    policy_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordDraft:
+    """An instruction to result pages, before it has its place in the ledger.
+
+    Attributes:
+        image_url: the subject, in canonical form.
+        document_id: the engine's own id, if it gave one.
+        content_sha256: content version that was decided on, hex.
+        scope: what is not to be shown.
+        reason_code: why, as a constant.
+        supersedes: id of the record that this one takes the place of, or "".
+    """
+
+    action: RecordAction
+    state: RecordState
+    case_id: str
+    image_url: str = field(repr=False)
+    document_id: str = field(default="", repr=False)
+    content_sha256: str = field(repr=False)
+    scope: str = "image"
+    reason_code: str
+    basis: Basis
+    supersedes: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuppressionRecord(RecordDraft):
+    """An instruction to result pages in the ledger; appended, never edited.
+
+    Attributes:
+        sequence: 1, 2, 3, ... without gaps.
+        previous_hash: hash of the record before this one, hex.
+        hash: SHA-256 over all other fields, hex (``delist.store.ledger``).
+    """
+
+    sequence: int
+    id: str
+    effective_at: datetime
+    previous_hash: str = field(repr=False)
+    hash: str = field(repr=False)

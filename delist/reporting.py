@@ -1,0 +1,208 @@
+"""The survivor report: what was found and delisted for one case reference.
+
+Addresses are shown only to the holder of the case's access code, and defanged, so
+that nothing opens by accident. Everybody else gets hosts and counts. A case that has
+ended is told just that: what other people reported is not its holder's to know.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from delist import emission
+from delist.errors import UnknownCaseRefError
+from delist.model import Case, CaseState, Support, SuppressionRecord
+from delist.store import Database, cases, ledger
+from indexer.store import Store
+from indexer.url import host_of
+
+_STATUS = {
+    CaseState.OPEN: "under_review",
+    CaseState.SUPPRESSED: "delisted",
+    CaseState.DISMISSED: "not_delisted",
+    CaseState.WITHDRAWN: "ended",
+    CaseState.QUARANTINED: "under_review",
+}
+
+CANNOT_SEE = (
+    "Copies that were cropped, framed or turned by a few degrees may not be found.",
+    "Only images that this search engine has visited are compared.",
+    "Delisting takes an image out of these search results, not off the website.",
+)
+HELP = (
+    ("StopNCII.org", "to check or withdraw your case"),
+    ("Revenge Porn Helpline (UK)", "0345 6000 459, help@revengepornhelpline.org.uk"),
+    ("Cyber Civil Rights Initiative (US)", "+1 844 878 2274"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostCount:
+    """How many images of one host have one status each."""
+
+    host: str
+    found: int
+    delisted: int
+    under_review: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedImage:
+    """One image, addresses defanged.
+
+    Attributes:
+        since: when it was delisted (ISO 8601, UTC), or None.
+    """
+
+    image_urls: tuple[str, ...] = field(repr=False)
+    page_urls: tuple[str, ...] = field(repr=False)
+    status: str
+    since: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SurvivorReport:
+    """What the holder of a case reference is told.
+
+    Attributes:
+        case_status: ``active``, or ``ended`` when the case was withdrawn or deleted.
+        access: ``full`` with a valid access code, otherwise ``summary``.
+        hashes: how many hashes the case has here.
+        images: with full access only.
+    """
+
+    case_ref: str = field(repr=False)
+    generated_at: str
+    case_status: str
+    access: str
+    hashes: int = 0
+    found: int = 0
+    delisted: int = 0
+    under_review: int = 0
+    not_delisted: int = 0
+    hosts: tuple[HostCount, ...] = ()
+    images: tuple[ReportedImage, ...] | None = None
+    cannot_see: tuple[str, ...] = CANNOT_SEE
+    help: tuple[tuple[str, str], ...] = HELP
+
+
+def survivor_report(
+    store: Store, database: Database, case_ref: str, *, full: bool, now: datetime
+) -> SurvivorReport:
+    """Report on one case reference.
+
+    Args:
+        case_ref: as the feed writes it.
+        full: whether a valid access code was given.
+
+    Raises:
+        UnknownCaseRefError: no feed has named this case reference.
+    """
+    generated_at = now.isoformat(timespec="seconds")
+    access = "full" if full else "summary"
+    with store.read() as txn:
+        signals = store.signals.signals_of_case(txn, case_ref)
+        if not signals:
+            raise UnknownCaseRefError(
+                "no feed names this case reference; check it, and sync the feed"
+            )
+        live = [key.hex() for key, is_live in signals.items() if is_live]
+        if not live:
+            return SurvivorReport(
+                case_ref=case_ref, generated_at=generated_at, case_status="ended", access=access
+            )
+        with database.read() as connection:
+            found = _cases_of(cases.supported_by(connection, live), set(live))
+            effective = {
+                case.id: emission.effective(ledger.of_case(connection, case.id)) for case in found
+            }
+        pages = {case.id: store.images.pages(txn, bytes.fromhex(case.image_key)) for case in found}
+        aliases = {
+            case.id: store.images.aliases(txn, bytes.fromhex(case.image_key)) for case in found
+        }
+    images = tuple(
+        ReportedImage(
+            image_urls=tuple(defang(url) for url in (case.image_url, *aliases[case.id])),
+            page_urls=tuple(defang(url) for url in pages[case.id]),
+            status=_STATUS[case.state],
+            since=_since(effective[case.id].get(case.image_url)),
+        )
+        for case in found
+    )
+    count = Counter(_STATUS[case.state] for case in found)
+    return SurvivorReport(
+        case_ref=case_ref,
+        generated_at=generated_at,
+        case_status="active",
+        access=access,
+        hashes=len(live),
+        found=len(found),
+        delisted=count["delisted"],
+        under_review=count["under_review"],
+        not_delisted=count["not_delisted"],
+        hosts=_hosts(found),
+        images=images if full else None,
+    )
+
+
+def as_json(report: SurvivorReport) -> dict[str, Any]:
+    """Turn a report into JSON values; what needs an access code is left out without one."""
+    values = asdict(report)
+    if report.images is None:
+        del values["images"]
+    values["help"] = [{"name": name, "contact": contact} for name, contact in report.help]
+    return values
+
+
+def as_html(report: SurvivorReport) -> str:
+    """Write a report as one HTML page that loads nothing from anywhere."""
+    environment = Environment(
+        loader=PackageLoader("delist"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("survivor_report.html").render(report=report)
+
+
+def defang(url: str) -> str:
+    """Write a URL so that it does not open: ``hxxp``, and ``[.]`` in the host."""
+    parts = urlsplit(url)
+    userinfo, at, address = parts.netloc.rpartition("@")
+    netloc = f"{userinfo}{at}{address.replace('.', '[.]')}"
+    rest = url.split("://", 1)[1][len(parts.netloc) :]
+    return f"{parts.scheme.replace('http', 'hxxp')}://{netloc}{rest}"
+
+
+def _cases_of(candidates: Sequence[Case], live: set[str]) -> list[Case]:
+    """Keep the cases that a live signal still stands behind."""
+    return [
+        case
+        for case in candidates
+        if any(m.signal_key in live and m.support is Support.ACTIVE for m in case.matches)
+    ]
+
+
+def _hosts(found: Sequence[Case]) -> tuple[HostCount, ...]:
+    by_host: dict[str, Counter[str]] = {}
+    for case in found:
+        by_host.setdefault(host_of(case.image_url), Counter())[_STATUS[case.state]] += 1
+    return tuple(
+        HostCount(
+            host=host,
+            found=count.total(),
+            delisted=count["delisted"],
+            under_review=count["under_review"],
+        )
+        for host, count in sorted(by_host.items())
+    )
+
+
+def _since(record: SuppressionRecord | None) -> str | None:
+    return None if record is None else record.effective_at.isoformat(timespec="seconds")

@@ -1,0 +1,168 @@
+"""All settings of one configuration file, and that file written out with its explanations."""
+
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from crawler.settings import CrawlSettings
+from delist.policy import Policy, read_policy
+from indexer.errors import SettingsError
+from indexer.settings import (
+    INDEXER_SECTIONS,
+    HashingSettings,
+    IndexerSettings,
+    MatchingSettings,
+    StoreSettings,
+    read_indexer_settings,
+    read_section,
+    read_toml,
+    setting,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """[policy]: what the machine may do on its own."""
+
+    file: Path | None = setting(
+        None, "The policy file. Without one, the built-in policy is in force."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewSettings:
+    """[review]: the work of people."""
+
+    hours: int = setting(48, "Hours that a person has to decide on a case.", low=1, high=24 * 30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSettings:
+    """[jobs]: how often `delist run` does its periodic work."""
+
+    feed_sync_s: int = setting(
+        60,
+        "Seconds between two syncs of the feeds, each followed by the re-scan for new signals,\n"
+        "intake and feedback.",
+        low=1,
+    )
+    full_scan_s: int = setting(
+        7 * 24 * 3600, "Seconds between two comparisons of everything with everything.", low=1
+    )
+    stop_s: int = setting(
+        10, "Seconds that a job under way may take to stop after SIGTERM.", low=1, high=14
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelistSettings:
+    """Everything in one configuration file."""
+
+    indexer: IndexerSettings
+    crawler: CrawlSettings = CrawlSettings()
+    policy_file: Path | None = None
+    review: ReviewSettings = ReviewSettings()
+    jobs: JobSettings = JobSettings()
+
+    def load_policy(self) -> Policy:
+        """Read the policy in force.
+
+        Raises:
+            PolicyError: the file cannot be read, or a value is wrong.
+        """
+        return Policy() if self.policy_file is None else read_policy(self.policy_file)
+
+
+_SECTIONS: tuple[tuple[str, type], ...] = (
+    ("store", StoreSettings),
+    ("matching", MatchingSettings),
+    ("hashing", HashingSettings),
+    ("crawler", CrawlSettings),
+    ("policy", PolicySettings),
+    ("review", ReviewSettings),
+    ("jobs", JobSettings),
+)
+_KNOWN = frozenset(INDEXER_SECTIONS) | {name for name, _ in _SECTIONS}
+
+_HEAD = """\
+# Configuration of Delist. Every key may be left out; the values that are commented out
+# are the built-in defaults. Relative paths are relative to this file.
+
+# Where the stores and the local secrets live.
+data_dir = "delist-data"
+
+# The feed of StopNCII.org. Each key is a file that holds one line; the endpoints have
+# different function keys.
+# [feeds.stopncii]
+# base_url = "https://api.stopncii.org/v1"
+# subscription_key_file = "/run/secrets/stopncii-subscription"
+# function_key_files = { FetchHashes = "/run/secrets/stopncii-fetch", \
+SubmitFeedback = "/run/secrets/stopncii-feedback" }
+# page_size = 800          # records in a page
+# timeout_s = 60.0         # longest that one answer may take
+# overlap_s = 600          # seconds before the cursor that each sync reads again
+
+# A local bank of signals: 64-hex digests, one a line, or records as StopNCII writes them.
+# What disappears from the file is withdrawn.
+# [feeds.bank]
+# type = "file"
+# path = "bank.jsonl"
+"""
+
+
+def load_settings(config: Path | None, *, data_dir: Path | None = None) -> DelistSettings:
+    """Read a configuration file; None for the built-in defaults in the working directory.
+
+    Raises:
+        SettingsError: the file cannot be read, or a value is wrong.
+    """
+    table: dict[str, Any] = {}
+    base_dir = Path.cwd()
+    if config is not None:
+        base_dir = config.absolute().parent
+        table = read_toml(config)
+    unknown = sorted(set(table) - _KNOWN)
+    if unknown:
+        raise SettingsError(f"{unknown[0]}: unknown key; known here: {', '.join(sorted(_KNOWN))}")
+    policy = read_section(PolicySettings, table, "policy", base_dir=base_dir)
+    return DelistSettings(
+        indexer=read_indexer_settings(table, base_dir=base_dir, data_dir=data_dir),
+        crawler=read_section(CrawlSettings, table, "crawler", base_dir=base_dir),
+        policy_file=policy.file,
+        review=read_section(ReviewSettings, table, "review", base_dir=base_dir),
+        jobs=read_section(JobSettings, table, "jobs", base_dir=base_dir),
+    )
+
+
+def annotated_configuration() -> str:
+    """Write the configuration file with every key, its explanation and its default."""
+    parts = [_HEAD]
+    for name, cls in _SECTIONS:
+        summary = (cls.__doc__ or "").partition(": ")[2]
+        parts.append(f"\n# {summary[:1].upper()}{summary[1:]}\n[{name}]\n")
+        parts.extend(f"{line}\n" for line in _setting_lines(cls, commented=True))
+    return "".join(parts)
+
+
+def annotated_policy() -> str:
+    """Write the policy file with every key, its explanation and its default."""
+    head = (
+        "# What the machine may do before a person has looked. Everything else waits for review.\n"
+    )
+    return head + "".join(f"{line}\n" for line in _setting_lines(Policy, commented=False))
+
+
+def _setting_lines(cls: Any, *, commented: bool) -> Iterator[str]:  # noqa: ANN401 - a dataclass
+    for entry in fields(cls):
+        yield ""
+        yield from (f"# {line}" for line in entry.metadata["doc"].splitlines())
+        default = "policy.toml" if entry.default is None else entry.default
+        assert default is not MISSING  # noqa: S101 - every setting has a default
+        yield f"{'# ' if commented else ''}{entry.name} = {_toml(default)}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)

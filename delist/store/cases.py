@@ -1,0 +1,111 @@
+"""Cases, their matches and their decisions in SQL, inside the caller's transaction."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+
+from delist.model import Action, Case, CaseMatch, CaseState, Decision, Support, Verdict
+from delist.store.tables import case_matches, cases, decisions
+
+_UNDECIDED = or_(
+    cases.c.state == CaseState.OPEN.value,
+    (cases.c.state == CaseState.SUPPRESSED.value)
+    & or_(cases.c.verdict.is_(None), cases.c.verdict == Verdict.UNSURE.value),
+)
+
+
+def find(connection: Connection, case_id: str) -> Case | None:
+    """Find a case with its matches by its id."""
+    return _load_one(connection, cases.c.id == case_id)
+
+
+def find_by_image(connection: Connection, image_key: str) -> Case | None:
+    """Find the case of an image."""
+    return _load_one(connection, cases.c.image_key == image_key)
+
+
+def put(connection: Connection, case: Case) -> None:
+    """Store a case and all its matches, new or changed."""
+    values = {key: value for key, value in asdict(case).items() if key != "matches"}
+    changed = connection.execute(update(cases).where(cases.c.id == case.id).values(values))
+    if not changed.rowcount:
+        connection.execute(insert(cases).values(values))
+    connection.execute(delete(case_matches).where(case_matches.c.case_id == case.id))
+    if case.matches:
+        rows = [{"case_id": case.id, **asdict(match)} for match in case.matches]
+        connection.execute(insert(case_matches), rows)
+
+
+def add_decision(connection: Connection, decision: Decision) -> None:
+    """Append a decision."""
+    connection.execute(insert(decisions).values(asdict(decision)))
+
+
+def decisions_of(connection: Connection, case_id: str) -> list[Decision]:
+    """Load the decisions on a case, the oldest first."""
+    found = connection.execute(
+        select(decisions).where(decisions.c.case_id == case_id).order_by(decisions.c.id)
+    )
+    return [
+        Decision(
+            case_id=row.case_id,
+            verdict=None if row.verdict is None else Verdict(row.verdict),
+            action=Action(row.action),
+            actor=row.actor,
+            policy_version=row.policy_version,
+            reason=row.reason,
+            content_sha256=row.content_sha256,
+            decided_at=row.decided_at,
+        )
+        for row in found
+    ]
+
+
+def every(connection: Connection, *, awaiting_person: bool) -> Iterator[Case]:
+    """Iterate over the cases by deadline: those that wait for a person, or all."""
+    chosen = select(cases).order_by(cases.c.deadline_at, cases.c.id)
+    if awaiting_person:
+        chosen = chosen.where(_UNDECIDED)
+    yield from _with_matches(connection, connection.execute(chosen).all())
+
+
+def supported_by(connection: Connection, signal_keys: Iterable[str]) -> list[Case]:
+    """Load the cases that signals stand or stood behind, the oldest first."""
+    keys = list(signal_keys)
+    matched = select(case_matches.c.case_id).where(case_matches.c.signal_key.in_(keys))
+    found = connection.execute(
+        select(cases).where(cases.c.id.in_(matched)).order_by(cases.c.opened_at, cases.c.id)
+    ).all()
+    return list(_with_matches(connection, found))
+
+
+def _load_one(connection: Connection, condition: Any) -> Case | None:  # noqa: ANN401 - an SQL expression
+    found = connection.execute(select(cases).where(condition)).all()
+    return next(_with_matches(connection, found), None)
+
+
+def _with_matches(connection: Connection, rows: Sequence[Row[Any]]) -> Iterator[Case]:
+    batch = 500
+    for start in range(0, len(rows), batch):
+        part = rows[start : start + batch]
+        matches: dict[str, list[CaseMatch]] = {row.id: [] for row in part}
+        found = connection.execute(
+            select(case_matches)
+            .where(case_matches.c.case_id.in_(matches))
+            .order_by(case_matches.c.distance_bits, case_matches.c.signal_key)
+        )
+        for row in found:
+            values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+            case_id = values.pop("case_id")
+            values["support"] = Support(values["support"])
+            matches[case_id].append(CaseMatch(**values))
+        yield from (_case(row, matches[row.id]) for row in part)
+
+
+def _case(row: Row[Any], matches: list[CaseMatch]) -> Case:
+    values = dict(row._mapping)  # noqa: SLF001
+    values["state"] = CaseState(values["state"])
+    values["verdict"] = None if values["verdict"] is None else Verdict(values["verdict"])
+    return Case(**values, matches=tuple(matches))

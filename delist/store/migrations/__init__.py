@@ -1,0 +1,19 @@
+"""Layouts of the SQL store, oldest first; alembic applies what is missing."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+
+KNOWN = ("0001",)
+"""Every released layout that can be brought up to date, the newest last."""
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the store of an open transaction up to the newest layout."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
