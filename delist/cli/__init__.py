@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from crawler.errors import CrawlerError, CrawlSettingsError
@@ -26,7 +25,6 @@ from indexer.errors import IndexerError, SettingsError
 
 _USAGE_ERRORS = (SettingsError, PolicyError, UsageError, CrawlSettingsError)
 _JSON = "--json"
-_INTERRUPTED = 130
 
 app = typer.Typer(
     name="delist",
@@ -78,24 +76,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logs(logging.WARNING)
     words = [word for word in options if word != _JSON]
     try:
-        code = app(
-            [*words, *separator, *rest], standalone_mode=False, obj=output, prog_name="delist"
-        )
-        sys.stdout.flush()
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _INTERRUPTED
+        app([*words, *separator, *rest], obj=output, prog_name="delist")
+    except SystemExit as leaving:
+        return _flushed(leaving.code)
     except BrokenPipeError:
-        # Whoever read our output has closed it; Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FAILED
+        return _flushed(Exit.FAILED)
     except (IndexerError, DelistError, CrawlerError) as error:
         output.error(str(error))
         return Exit.USAGE if isinstance(error, _USAGE_ERRORS) else Exit.FAILED
     except Exception as error:  # noqa: BLE001 - the boundary of the process
         output.error(_describe(error))
+        return Exit.FAILED
+    return Exit.DONE
+
+
+def _flushed(code: object) -> int:
+    """Write out what is left; whoever reads our output may have closed it meanwhile."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Python would try again at exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
     return code if isinstance(code, int) else Exit.DONE
 

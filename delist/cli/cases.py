@@ -8,7 +8,6 @@ from delist.cli.context import context_of
 from delist.cli.output import document_of
 from delist.cli.steps import send_feedback
 from delist.model import Case, Verdict
-from delist.review import Ruling
 
 
 def register(app: typer.Typer) -> None:
@@ -65,6 +64,8 @@ def decide(
     reason: Annotated[str, typer.Option(help="Why, for the record; no addresses, no names.")],
 ) -> None:
     """Decide on a case: an intimate image without consent, not one, or unsure."""
+    from delist.review import Ruling
+
     context = context_of(ctx)
     with context.open() as delist:
         case = delist.decide(case_id, Ruling(verdict=verdict, actor=actor, reason=reason))

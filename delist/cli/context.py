@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from delist.build import Delist
 from delist.cli.output import Output
+
+if TYPE_CHECKING:
+    from delist.build import Delist
 
 DEFAULT_CONFIG = Path("delist.toml")
 
@@ -37,8 +40,10 @@ class Context:
             return self.config
         return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
 
-    def open(self) -> Delist:
-        """Open the whole that the options name."""
+    def open(self) -> "Delist":
+        """Open the whole that the options name; loads what most of the command line needs not."""
+        from delist.build import Delist
+
         return Delist.open(self.config_in_use, data_dir=self.data_dir)
 
 

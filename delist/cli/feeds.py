@@ -1,15 +1,17 @@
 """``delist feed``: syncing the feeds of signals, and how they stand."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from delist.build import Delist, FailedSync
 from delist.cli.context import Context, Exit, context_of, leave
 from delist.cli.output import document_of
 from delist.cli.steps import take_in
 from indexer.errors import SettingsError
-from indexer.sync import SyncReport
+
+if TYPE_CHECKING:
+    from delist.build import Delist
+    from indexer.sync import SyncReport
 
 feed_app = typer.Typer(help="The feeds of signals.", no_args_is_help=True)
 
@@ -49,13 +51,15 @@ def sync(
 
 
 def _sync_all(
-    context: Context, delist: Delist, names: list[str], *, full: bool
+    context: Context, delist: "Delist", names: list[str], *, full: bool
 ) -> tuple[list[dict[str, Any]], Exit]:
+    from delist.build import FailedSync
+
     documents: list[dict[str, Any]] = []
     code = Exit.DONE
     with context.output.progress("sync") as advance:
 
-        def on_page(report: SyncReport) -> None:
+        def on_page(report: "SyncReport") -> None:
             advance(report.pages, None, f"{report.feed}: {report.records} records")
 
         for outcome in delist.sync_feeds(names, full=full, on_page=on_page):

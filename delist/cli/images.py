@@ -2,21 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crawler.runner import run_crawl
 from crawler.settings import CrawlJob
 from delist.cli.context import Context, Exit, context_of, leave
-from delist.cli.files import FileOutcome, hash_paths, read_digests
 from delist.cli.output import document_of
 from delist.cli.steps import take_in
 from delist.errors import UsageError
-from indexer.build import Indexer
 from indexer.errors import InvalidDigestError
 from indexer.match import parse_digest
 from indexer.model import HashedImage, Match
+
+if TYPE_CHECKING:
+    from delist.cli.files import FileOutcome
+    from indexer.build import Indexer
 
 Paths = Annotated[list[Path] | None, typer.Argument(help="Files or folders.")]
 _DIGESTS_PER_BATCH = 4096
@@ -36,6 +37,8 @@ def register(app: typer.Typer) -> None:
 
 def hash_files(ctx: typer.Context, paths: Annotated[list[Path], typer.Argument()]) -> None:
     """Hash files or folders; nothing is stored."""
+    from delist.cli.files import hash_paths
+
     context = context_of(ctx)
     code = Exit.DONE
     with context.open() as delist:
@@ -58,6 +61,8 @@ def check(
     ] = "fast",
 ) -> None:
     """Hash files or folders, or take digests, and look them up; nothing is stored."""
+    from delist.cli.files import hash_paths
+
     context = context_of(ctx)
     if tier != "fast":
         raise UsageError(f'--tier: this version knows "fast", not "{tier}"')
@@ -94,6 +99,8 @@ def crawl(
     ] = False,
 ) -> None:
     """Crawl with Scrapy; images are hashed, stored and matched, then taken in."""
+    from crawler.runner import run_crawl
+
     context = context_of(ctx)
     job = CrawlJob(
         urls=tuple(urls),
@@ -169,7 +176,9 @@ def scan_full(
     context.output.result(document)
 
 
-def _check_digests(context: Context, indexer: Indexer, source: str) -> Exit:
+def _check_digests(context: Context, indexer: "Indexer", source: str) -> Exit:
+    from delist.cli.files import read_digests
+
     code = Exit.DONE
     for lines in _batches(read_digests(source)):
         parsed: list[bytes | InvalidDigestError] = [_parsed(line) for line in lines]
@@ -203,7 +212,7 @@ def _batches(lines: Iterator[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _show_refusal(context: Context, outcome: FileOutcome) -> Exit:
+def _show_refusal(context: Context, outcome: "FileOutcome") -> Exit:
     if outcome.error is None:
         return Exit.DONE
     code, message = outcome.error

@@ -5,11 +5,8 @@ from typing import Annotated
 
 import typer
 
-from delist.build import Delist
 from delist.cli.context import DEFAULT_CONFIG, Exit, context_of, leave
 from delist.errors import UsageError
-from delist.jobs import run_service
-from delist.settings import annotated_configuration, annotated_policy
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +19,9 @@ def init(
     ctx: typer.Context, directory: Annotated[Path, typer.Argument(metavar="DIR")] = Path()
 ) -> None:
     """Write annotated delist.toml and policy.toml, and make the data directory with secrets."""
+    from delist.build import Delist
+    from delist.settings import annotated_configuration, annotated_policy
+
     context = context_of(ctx)
     config = directory / DEFAULT_CONFIG
     try:
@@ -48,6 +48,8 @@ def init(
 
 def run(ctx: typer.Context) -> None:
     """Do all periodic work until SIGTERM: sync, re-scans, intake, feedback."""
+    from delist.jobs import run_service
+
     context = context_of(ctx)
     with context.open() as delist:
         run_service(delist)

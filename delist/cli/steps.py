@@ -1,13 +1,15 @@
 """Steps that several commands end with."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from delist.build import Delist
 from delist.cli.context import Context
 from delist.cli.output import document_of
 
+if TYPE_CHECKING:
+    from delist.build import Delist
 
-def take_in(context: Context, delist: Delist) -> dict[str, Any]:
+
+def take_in(context: Context, delist: "Delist") -> dict[str, Any]:
     """Take the logs into cases and records, and tell the feeds.
 
     Feedback that cannot be sent now is a warning, not a failure: it waits in the
@@ -18,7 +20,7 @@ def take_in(context: Context, delist: Delist) -> dict[str, Any]:
     return document
 
 
-def send_feedback(context: Context, delist: Delist) -> None:
+def send_feedback(context: Context, delist: "Delist") -> None:
     """Tell the feeds what waits and is due; what fails is a warning."""
     report = delist.send_feedback()
     for feed, reason in report.failed.items():

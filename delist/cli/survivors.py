@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from delist.cli.context import context_of
-from delist.reporting import as_html, as_json
 
 
 class ReportFormat(StrEnum):
@@ -51,6 +50,8 @@ def survivor(
     ] = "en",
 ) -> None:
     """Report what was found and delisted for one case reference."""
+    from delist.reporting import as_html, as_json
+
     context = context_of(ctx)
     if lang.lower().partition("-")[0] != "en":
         context.output.error(f'--lang: this version has no "{lang}"; the report is in English')

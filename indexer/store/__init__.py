@@ -15,7 +15,7 @@ from indexer.settings import StoreSettings
 from indexer.store.cursors import CursorStore, FeedCursor, ScanCursor
 from indexer.store.environment import Environment
 from indexer.store.images import ImageStore
-from indexer.store.secret import load_or_create_secret
+from indexer.store.secret import load_or_create_secret, make_private
 from indexer.store.signals import QuarantinedRecord, SignalStore, Tombstone
 
 __all__ = [
@@ -37,6 +37,7 @@ class Store:
         Raises:
             StoreError: see ``indexer.errors``.
         """
+        make_private(data_dir)
         secret = load_or_create_secret(data_dir / "secrets" / "signal-key")
         self._environment = Environment(data_dir / "store", settings)
         self.signals = SignalStore(self._environment, secret)

@@ -11,6 +11,19 @@ from indexer.errors import StoreError
 SECRET_BYTES = 32
 
 
+def make_private(folder: Path) -> None:
+    """Create a folder that only its owner may enter, unless it is there.
+
+    Raises:
+        StoreError: it cannot be created.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise StoreError(f"cannot create {folder}: {reason}") from None
+
+
 def load_or_create_secret(path: Path) -> bytes:
     """Load a secret, creating it when it is missing; safe when two processes start together.
 
