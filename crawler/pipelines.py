@@ -103,6 +103,7 @@ class HashImagesPipeline:
         self._tally = Tally(crawler.stats)
         self._seen: dict[bytes, asyncio.Task[_Outcome]] = {}
         self._counted: set[bytes] = set()
+        self._failed = False
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -139,7 +140,7 @@ class HashImagesPipeline:
             return item
         adapter = ItemAdapter(item)
         urls = list(adapter.get("image_urls") or ())
-        page_url = adapter.get("page_url")
+        page_url = _canonical_or_none(adapter.get("page_url"))
         outcomes = await asyncio.gather(*(self._visit(url, page_url) for url in urls))
         with suppress(KeyError):  # an item class without the field, as with ImagesPipeline
             adapter["images"] = [
@@ -181,7 +182,7 @@ class HashImagesPipeline:
         try:
             outcome: _Outcome = await work
         except StoreError as error:
-            await self._fail(error)
+            self._fail(error)
             raise
         except asyncio.CancelledError:
             raise
@@ -203,11 +204,15 @@ class HashImagesPipeline:
             self._counted.add(key)
             self._tally.image(outcome.outcome, matches=outcome.matches)
 
-    async def _fail(self, error: StoreError) -> None:
+    def _fail(self, error: StoreError) -> None:
         """End the crawl: without the store nothing that follows would be kept."""
-        self._crawler.stats.set_value("delist/store_error", str(error))
+        if self._failed:
+            return
+        self._failed = True
         self._pacing.stopping = True
         self._crawler.signals.send_catch_log(signal=store_failed, error=error)
+        closing = self._crawler.engine.close_spider_async(reason="store_failed")
+        self._closing = asyncio.ensure_future(closing)
 
     async def _fetch(self, url: str, page_url: str | None, *, conditional: bool = True) -> _Outcome:
         record = self._indexer.find_image(url) if conditional else None
@@ -327,6 +332,13 @@ def decode_data_url(url: str, *, max_bytes: int) -> bytes:
     if len(body) > max_bytes:
         raise RefusedError("too_many_bytes")
     return body
+
+
+def _canonical_or_none(url: str | None) -> str | None:
+    try:
+        return canonical_url(url) if url else None
+    except InvalidUrlError:
+        return None
 
 
 def _conditions(record: ImageRecord | None) -> dict[str, bytes]:

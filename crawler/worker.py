@@ -96,11 +96,13 @@ class _Watch:
         threading.Thread(target=self._await_end_of_input, daemon=True).start()
 
     def result(self) -> dict[str, Any] | str:
-        """Return the counters, or the error of the store."""
+        """Return the counters, or why there is no whole result."""
         if self._store_error is not None:
             return self._store_error
         if not self._opened:
             return "the crawl did not start; the log names the error"
+        if self._crawler.stats.get_value("finish_reason") != "finished":
+            return "the crawl was stopped before it was done; what it had recorded is kept"
         return {**self._counts(), "seconds": round(time.monotonic() - self._started_at, 3)}
 
     def _counts(self) -> dict[str, Any]:
@@ -125,6 +127,9 @@ class _Watch:
     def _stop(self) -> None:
         pacing_of(self._crawler).stopping = True
         asyncio.ensure_future(self._crawler.stop_async())  # noqa: RUF006 - the reactor outlives it
+        self._limit_grace()
+
+    def _limit_grace(self) -> None:
         timer = threading.Timer(GRACE_S, os._exit, args=(1,))
         timer.daemon = True
         timer.start()
@@ -132,7 +137,7 @@ class _Watch:
     def _note_store_error(self, error: Exception) -> None:
         if self._store_error is None:
             self._store_error = str(error)
-            self._stop()
+            self._limit_grace()
 
     def _note_internal_error(self, error: Exception) -> None:
         _log.error("crawler.internal_error", **_describe(error))

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
+from indexer.errors import StoreError
 from indexer.model import ImageVisit, VisitResult
 
 MAX_BATCH = 64
@@ -22,7 +23,7 @@ class VisitWriter:
     """Collects visits and records them, one batch at a time, in order.
 
     Attributes:
-        error: what ended the writer; every later visit fails with it.
+        error: the store's error that ended the writer; every later visit fails with it.
     """
 
     def __init__(self, record_visits: RecordVisits, executor: Executor) -> None:
@@ -80,12 +81,23 @@ class VisitWriter:
         loop = asyncio.get_running_loop()
         try:
             results = await loop.run_in_executor(self._executor, self._record_visits, visits)
-        except Exception as error:  # noqa: BLE001 - handed to everyone who waits
+        except StoreError as error:
             self.error = error
-            for _, waiting in batch:
-                if not waiting.done():
-                    waiting.set_exception(error)
+            _fail(batch, error)
+            return
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits
+            if len(batch) == 1:
+                _fail(batch, error)
+                return
+            for entry in batch:  # one visit that cannot be recorded costs no other
+                await self._commit([entry])
             return
         for (_, waiting), result in zip(batch, results, strict=True):
             if not waiting.done():
                 waiting.set_result(result)
+
+
+def _fail(batch: list[_Waiting], error: Exception) -> None:
+    for _, waiting in batch:
+        if not waiting.done():
+            waiting.set_exception(error)

@@ -1,5 +1,7 @@
 """Whole crawls of a loopback site, each in its child process, into a real store."""
 
+import base64
+import socket
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from crawler.runner import CrawlResult, run_crawl
 from crawler.settings import CrawlJob, CrawlSettings
 from indexer import Indexer
+from indexer.address import is_public
 from tests.sites import Site, draw_image, hostile, serve_site
 
 
@@ -190,8 +193,6 @@ def test_redirects_lead_to_one_record(tmp_path: Path) -> None:
 
 def test_inline_images_are_keyed_by_their_page(tmp_path: Path) -> None:
     """A ``data:`` image is hashed, and unchanged at the next visit."""
-    import base64  # noqa: PLC0415
-
     data = base64.b64encode(draw_image(1)).decode()
     with serve_site() as site:
         page = site.put("/", f'<img src="data:image/jpeg;base64,{data}"><img src="data:,junk">')
@@ -212,6 +213,24 @@ def test_private_addresses_are_refused_unless_allowed(tmp_path: Path) -> None:
 
     assert result.refused == {"private_address": 3}
     assert len(result.refused_seeds) == 3
+
+
+def test_names_of_private_addresses_are_refused(tmp_path: Path) -> None:
+    """A name that resolves to a private address is refused when it is looked up."""
+    name = socket.gethostname()
+    try:
+        address = socket.gethostbyname(name)
+    except OSError:
+        pytest.skip("this machine's name does not resolve")
+    if is_public(address) or name == "localhost":
+        pytest.skip("this machine's name is no private one")
+    with serve_site() as site:
+        page = site.put("/", "x").replace("127.0.0.1", name)
+        result = crawl(tmp_path, page, allow_private_addresses=False)
+
+        assert site.requests == []
+
+    assert result.refused_seeds == ((0, "private_address"),)
 
 
 def test_no_url_reaches_standard_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -82,6 +82,20 @@ def test_a_killed_crawl_is_run_again_to_the_same_records(tmp_path: Path, after: 
     assert None not in killed
 
 
+def test_a_crawl_that_was_told_to_stop_does_not_look_done(tmp_path: Path) -> None:
+    """SIGTERM to the child ends it gracefully, and the parent learns that it is not whole."""
+
+    def terminate(_progress: dict[str, Any]) -> None:
+        for pid in child_pids():
+            os.kill(pid, signal.SIGTERM)
+
+    with hostile(slow_drip) as server:
+        job = CrawlJob(urls=(server,), allow_private_addresses=True)
+        settings = CrawlSettings(timeout_s=3)
+        with pytest.raises(CrawlFailedError):
+            run_crawl(job, data_dir=tmp_path, crawl_settings=settings, on_progress=terminate)
+
+
 def test_an_interrupted_parent_stops_its_child(tmp_path: Path) -> None:
     """An exception in the parent ends the child before it is passed on."""
 
