@@ -19,7 +19,7 @@ from indexer.hashing.decode import SMALLEST_SIDE
 from indexer.hashing.formats import sniff
 from indexer.hashing.modes import flattened
 from indexer.model import DIGEST_BYTES, Background, HashedImage
-from tests.photos import draw_photo, encode
+from delist.ops.pictures import draw_photo, encode
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_PIXELS = 4_000_000

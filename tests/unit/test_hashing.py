@@ -24,7 +24,7 @@ from indexer.model import (
     Hasher,
     Variant,
 )
-from tests.photos import Pixels, draw_photo, draw_pixels, encode
+from delist.ops.pictures import Pixels, draw_photo, draw_pixels, encode
 
 MANY = 1 << 30
 SIZES = [

@@ -1,4 +1,4 @@
-"""Draws pictures for tests: as varied as photographs, the same on every machine."""
+"""Draws pictures for the demo, benchmarks and tests: as varied as photographs, the same everywhere."""
 
 import io
 from typing import Any
