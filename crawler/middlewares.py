@@ -114,10 +114,13 @@ class TolerantRedirectMiddleware(RedirectMiddleware):
     """Follows redirects; a Location that cannot be read is refused under a name."""
 
     def process_response(  # noqa: D102 - as Scrapy's
-        self, request: Request, response: Response, spider: Spider | None = None
+        self,
+        request: Request,
+        response: Response,
+        spider: Spider | None = None,  # noqa: ARG002 - as Scrapy's
     ) -> Request | Response:
         try:
-            return super().process_response(request, response, spider)
+            return super().process_response(request, response)
         except ValueError:
             raise RequestRefusedError("invalid_url") from None
 
@@ -126,10 +129,13 @@ class TolerantMetaRefreshMiddleware(MetaRefreshMiddleware):
     """Follows <meta http-equiv=refresh>; a broken <base> must not hide a page from us."""
 
     def process_response(  # noqa: D102 - as Scrapy's
-        self, request: Request, response: Response, spider: Spider | None = None
+        self,
+        request: Request,
+        response: Response,
+        spider: Spider | None = None,  # noqa: ARG002 - as Scrapy's
     ) -> Request | Response:
         try:
-            return super().process_response(request, response, spider)
+            return super().process_response(request, response)
         except ValueError:
             return response
 

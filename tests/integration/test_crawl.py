@@ -2,6 +2,7 @@
 
 import base64
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,25 @@ def test_inline_images_are_keyed_by_their_page(tmp_path: Path) -> None:
 
     assert (first.images, first.hashed) == (2, 1)
     assert (second.hashed, second.unchanged) == (0, 1)
+
+
+def test_matches_of_hashed_images_are_counted(tmp_path: Path) -> None:
+    """What an image matches is counted when it is hashed, not again while it is unchanged."""
+    config = tmp_path / "delist.toml"
+    config.write_text('data_dir = "data"\n[feeds.bank]\ntype = "file"\npath = "bank.txt"\n')
+    with Indexer.open(data_dir=tmp_path / "scratch") as indexer:
+        digest = indexer.hash_image(draw_image(1)).hashes[0].digest.hex()
+    (tmp_path / "bank.txt").write_text(f"{digest}\n")
+    with Indexer.open(config) as indexer:
+        indexer.feed_sync("bank").run(now=datetime.now(UTC))
+    with serve_site() as site:
+        put_images(site, 3)
+        page = site.put("/", "<img src=/0.jpg><img src=/1.jpg><img src=/2.jpg>")
+        job = CrawlJob(urls=(page,), allow_private_addresses=True)
+        first, second = run_crawl(job, config=config), run_crawl(job, config=config)
+
+    assert (first.hashed, first.matches) == (3, 1)
+    assert (second.unchanged, second.matches) == (3, 0)
 
 
 def test_private_addresses_are_refused_unless_allowed(tmp_path: Path) -> None:
