@@ -1,4 +1,4 @@
-"""Draws pictures for the demo, benchmarks and tests: as varied as photographs, the same everywhere."""
+"""Draws pictures for the demo, benchmarks and tests: varied, and the same everywhere."""
 
 import io
 from typing import Any
@@ -43,5 +43,5 @@ def _hard_edges(rng: np.random.Generator, canvas: Image.Image) -> None:
         left, right = sorted(float(x) for x in rng.uniform(0, canvas.width, 2))
         top, bottom = sorted(float(y) for y in rng.uniform(0, canvas.height, 2))
         red, green, blue = (int(value) for value in rng.integers(0, 256, 3))
-        shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
+        shape = draw.ellipse if rng.integers(2) else draw.rectangle
         shape((left, top, right, bottom), fill=(red, green, blue))

@@ -1,0 +1,56 @@
+# Two commands on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO_DIR ?= delist-demo
+
+.PHONY: demo test soak lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   the main job on this machine, in under a minute"
+	@echo "make test   all tests"
+	@echo "make soak   the long proofs with their full counts"
+	@echo "make lint   ruff, mypy, import-linter"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name it with make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# What the program needs to run.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+# What the tests need beside it. One test dependency is built from C++ sources.
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@command -v c++ >/dev/null || command -v g++ >/dev/null \
+	  || sh -c 'apt-get update && apt-get install --yes --no-install-recommends g++ python3-dev' \
+	  || { echo "a C++ compiler is needed for the tests; install g++"; exit 1; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	rm -rf $(DEMO_DIR)
+	$(BIN)/delist demo --keep $(DEMO_DIR)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+soak: $(VENV)/.installed-dev
+	DELIST_SOAK=1 $(BIN)/python -m pytest --timeout 3600
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) $(DEMO_DIR) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
