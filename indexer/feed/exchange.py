@@ -20,6 +20,8 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 import stamina
+import stamina.instrumentation
+import structlog
 
 from indexer.errors import FeedProtocolError, FeedUnavailableError
 
@@ -29,7 +31,12 @@ T = TypeVar("T")
 # httpcore2 headers, at DEBUG. Neither may reach a log, whatever its level is set to.
 for _name in ("httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+# We log retries ourselves, in our own words (HttpExchange).
+stamina.instrumentation.set_on_retry_hooks([])
 
+_log = structlog.get_logger()
+
+DEFAULT_TRIES = 6
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500
 _OPENED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
@@ -49,7 +56,7 @@ class Limits:
         max_body_bytes: largest answer after decompression, in bytes.
     """
 
-    tries: int = 6
+    tries: int = DEFAULT_TRIES
     backoff_s: float = 0.5
     retry_after_cap_s: float = 300.0
     timeout_s: float = 60.0
@@ -123,6 +130,7 @@ class HttpExchange:
     def _wait_for(self, error: Exception) -> bool | float:
         if not isinstance(error, TryAgainError):
             return False
+        _log.info("feed.retrying", reason=str(error), asked_to_wait_s=error.retry_after_s)
         if error.retry_after_s is None:
             return True
         return min(error.retry_after_s, self._limits.retry_after_cap_s)

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from indexer.errors import FeedProtocolError, FeedSettingsError, PageTokenExpiredError
-from indexer.feed.exchange import Answer, HttpExchange, Limits, Request, TryAgainError
+from indexer.feed.exchange import (
+    DEFAULT_TRIES,
+    Answer,
+    HttpExchange,
+    Limits,
+    Request,
+    TryAgainError,
+)
 from indexer.feed.records import read_records, read_seconds
 from indexer.model import FeedPage
 from indexer.settings import FeedSettings
@@ -44,7 +51,7 @@ class StopNciiFeed:
         settings: FeedSettings,
         *,
         backoff_s: float = 0.5,
-        tries: int = 6,
+        tries: int = DEFAULT_TRIES,
         retry_after_cap_s: float = 300.0,
         deadline_s: float = 300.0,
         max_body_bytes: int = 64 * 1024 * 1024,
