@@ -130,10 +130,11 @@ class HttpExchange:
     def _wait_for(self, error: Exception) -> bool | float:
         if not isinstance(error, TryAgainError):
             return False
-        _log.info("feed.retrying", reason=str(error), asked_to_wait_s=error.retry_after_s)
-        if error.retry_after_s is None:
-            return True
-        return min(error.retry_after_s, self._limits.retry_after_cap_s)
+        wait_s = error.retry_after_s
+        if wait_s is not None:
+            wait_s = min(wait_s, self._limits.retry_after_cap_s)
+        _log.info("feed.retrying", reason=str(error), wait_s=wait_s)
+        return True if wait_s is None else wait_s
 
     def _try(self, request: Request) -> Answer:
         with _Deadline(self._limits.deadline_s) as deadline:

@@ -126,7 +126,7 @@ def test_retry_after_is_waited_for(standin: StopNciiStandIn, settings: FeedSetti
     with capture_logs() as logs:
         make_feed(settings).fetch_page(since=0, token=None)
 
-    assert [entry["wait_for"] for entry in logs] == [1.0]
+    assert [entry["wait_s"] for entry in logs if entry["event"] == "feed.retrying"] == [1.0]
 
 
 def test_a_random_bad_day_loses_nothing(settings: FeedSettings, standin: StopNciiStandIn) -> None:
