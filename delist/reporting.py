@@ -168,7 +168,13 @@ def as_html(report: SurvivorReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["moment"] = _moment
     return environment.get_template("survivor_report.html").render(report=report)
+
+
+def _moment(iso: str) -> str:
+    """Write a time as people read it: ``21 November 2026, 21:50 UTC``."""
+    return f"{datetime.fromisoformat(iso):%-d %B %Y, %H:%M} UTC"
 
 
 def defang(url: str) -> str:

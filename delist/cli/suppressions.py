@@ -25,11 +25,11 @@ def register(app: typer.Typer) -> None:
 
 
 def list_records(ctx: typer.Context, after: After = 0) -> None:
-    """List the records without addresses."""
+    """List the records; addresses only with --json."""
     context = context_of(ctx)
     with context.open() as delist:
         for record in delist.records_after(after):
-            document = document_of(record, "image_url", "document_id")
+            document = document_of(record)
             text = (
                 f"{record.sequence:>8}  {record.effective_at:%Y-%m-%d %H:%M:%S}Z  "
                 f"{record.action.value:<8}  {record.state.value:<11}  {record.reason_code}  "
