@@ -14,7 +14,11 @@ from indexer.errors import InvalidUrlError
 
 KEY_BYTES = 16
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+# An escape; or a "%" that begins none, with what could complete it once decoded
+# ("%%34%31" must not become "%41", which would mean another resource).
+_ESCAPE = re.compile(
+    r"%(?P<byte>[0-9A-Fa-f]{2})|%(?![0-9A-Fa-f]{2})[0-9A-Fa-f]?(?:%[0-9A-Fa-f]{2})*"
+)
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 # Everything that may not stand in a URL as it is. "%" stays: a broken escape is
 # kept as the server wrote it, since no other server's resource has that name.
@@ -80,12 +84,13 @@ def _canonical_host(host: str) -> str:
     host = host.lower()
     if ":" in host:
         return f"[{host}]"
-    if host.isascii():
-        return _normalise_escapes(host).lower()
-    try:
-        return host.encode("idna").decode("ascii")
-    except UnicodeError:
-        raise InvalidUrlError("the host cannot be written in ASCII (IDNA)") from None
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise InvalidUrlError("the host cannot be written in ASCII (IDNA)") from None
+    # Also what IDNA gives: it maps full-width signs, "%" among them, to ASCII.
+    return _normalise_escapes(host).lower()
 
 
 def _normalise_escapes(text: str) -> str:
@@ -100,8 +105,11 @@ def _utf8(character: str) -> bytes:
 
 
 def _normalise_escape(escape: re.Match[str]) -> str:
-    character = chr(int(escape.group(1), 16))
-    return character if character in _UNRESERVED else f"%{escape.group(1).upper()}"
+    byte = escape["byte"]
+    if byte is None:
+        return escape.group()
+    character = chr(int(byte, 16))
+    return character if character in _UNRESERVED else f"%{byte.upper()}"
 
 
 def _remove_dot_segments(path: str) -> str:
