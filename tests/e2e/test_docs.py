@@ -1,0 +1,141 @@
+"""The commands that README.md shows work as shown, in the order shown."""
+
+import functools
+import io
+import json
+import re
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from delist.ops.pictures import draw_photo, encode
+from delist.ops.standin import StopNciiStandIn
+from indexer.hashing import hash_image
+
+ROOT = Path(__file__).parents[2]
+SITE_IN_DOCS = "https://photos.example"
+CASE_REF = "5f0c7d3e-0000-4000-8000-000000000001"
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's signature
+        pass
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[str]:
+    """A page with two pictures, of which the feed knows one."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    for seed, name in ((1, "one.jpg"), (2, "two.jpg")):
+        (folder / name).write_bytes(encode(draw_photo(seed), "JPEG", quality=80))
+    (folder / "index.html").write_text('<img src="one.jpg"><img src="two.jpg">')
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def feed() -> Iterator[StopNciiStandIn]:
+    original = hash_image(encode(draw_photo(1)), max_bytes=10**8, max_pixels=10**8)
+    record = {
+        "lastModtimestamp": 1_700_000_000,
+        "signalType": "ImagePDQ",
+        "hashValue": original.hashes[0].digest.hex(),
+        "hashStatus": "Active",
+        "caseNumbers": {CASE_REF: "Active"},
+    }
+    with StopNciiStandIn([record]) as standin:
+        yield standin
+
+
+def commands_of(path: Path) -> list[str]:
+    """Read the commands of a document: lines that begin with ``$`` in console blocks."""
+    blocks = re.findall(r"```console\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def configure(folder: Path, standin: StopNciiStandIn) -> None:
+    """Fill in the feed, as the README tells the reader to."""
+    (folder / "subscription").write_text(standin.subscription_key)
+    for endpoint, key in standin.function_keys.items():
+        (folder / endpoint).write_text(key)
+    with (folder / "delist.toml").open("a") as file:
+        file.write(
+            f'\n[feeds.stopncii]\nbase_url = "{standin.base_url}"\n'
+            'subscription_key_file = "subscription"\n'
+            'function_key_files = { FetchHashes = "FetchHashes", '
+            'SubmitFeedback = "SubmitFeedback" }\n'
+        )
+
+
+def run(folder: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "delist", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    """The two commands of a fresh machine are targets of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text()
+    targets = [line.split()[1] for line in commands_of(ROOT / "README.md") if line[:4] == "make"]
+
+    assert targets == ["demo", "test"]
+    assert all(f"\n{target}:" in makefile for target in targets)
+
+
+def test_commands_of_the_readme_work(tmp_path: Path, site: str, feed: StopNciiStandIn) -> None:
+    """Each command ends with exit code 0 (``run``: when it is asked to stop)."""
+    lines = [line for line in commands_of(ROOT / "README.md") if line.startswith("delist ")]
+    known = {"CASE_REF": CASE_REF}
+    shown: dict[str, str] = {}
+    for line in lines:
+        for name, value in known.items():
+            line = re.sub(rf"\b{name}\b", value, line)  # noqa: PLW2901 - the same line, filled in
+        arguments = shlex.split(line.replace(SITE_IN_DOCS, site))[1:]
+        if arguments[0] == "crawl":
+            arguments.append("--allow-private-addresses")
+        if arguments == ["run"]:
+            assert runs_until_asked_to_stop(tmp_path)
+            continue
+        result = run(tmp_path, arguments)
+        assert result.returncode == 0, (line, result.stderr)
+        shown[" ".join(arguments[:2])] = result.stdout
+        if arguments[0] == "init":
+            configure(tmp_path, feed)
+        if arguments[:2] == ["cases", "list"]:
+            known["CASE"] = result.stdout.split()[0]
+        if arguments[0] == "access-code":
+            known["CODE"] = result.stdout.strip()
+
+    one, two = shown[f"suppressed {site}/one.jpg"].splitlines()
+    assert one.endswith(" suppressed")
+    assert two.endswith("not suppressed")
+    records = [json.loads(line) for line in io.StringIO(shown["suppressions export"])]
+    assert [record["state"] for record in records] == ["provisional", "confirmed"]
+    assert "hxxp://127[.]0[.]0[.]1" in shown["report survivor"]
+
+
+def runs_until_asked_to_stop(folder: Path) -> bool:
+    """Start ``delist run``, wait until it leads, ask it to stop; whether it ended well."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "delist", "run"], cwd=folder, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stderr is not None
+        events = iter(child.stderr.readline, "")
+        leading = any("service.leading" in event for event in events)
+        child.terminate()
+        return leading and child.wait(15) == 0
