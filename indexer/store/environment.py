@@ -7,8 +7,10 @@ reader slot behind, which the next opening clears.
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +29,29 @@ _MAX_DATABASES = 32
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+@dataclass(slots=True)
+class _Shared:
+    env: lmdb.Environment
+    users: int = 0
+
+
+# LMDB allows one environment a file and process, so whoever opens it again gets the same.
+_SHARED: dict[tuple[int, str], _Shared] = {}
+_OPENING = threading.RLock()
+
+
+def _open(path: Path, settings: StoreSettings) -> lmdb.Environment:
+    with _translated("open"):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return lmdb.open(
+            str(path),
+            map_size=settings.map_size_bytes,
+            max_dbs=_MAX_DATABASES,
+            max_readers=settings.max_readers,
+            mode=0o600,
+        )
+
+
 class Environment:
     """An open LMDB environment. Safe to use from several threads; never across a fork."""
 
@@ -38,20 +63,19 @@ class Environment:
             StoreError: it cannot be opened or created.
         """
         self.path = path
-        with _translated("open"):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._env = lmdb.open(
-                str(path),
-                map_size=settings.map_size_bytes,
-                max_dbs=_MAX_DATABASES,
-                max_readers=settings.max_readers,
-                mode=0o600,
-            )
-        try:
-            self._claim()
-        except BaseException:
-            self._env.close()
-            raise
+        self._key = (os.getpid(), str(path.absolute()))
+        with _OPENING:
+            shared = _SHARED.get(self._key)
+            if shared is None:
+                shared = _SHARED[self._key] = _Shared(_open(path, settings))
+            shared.users += 1
+            self._env = shared.env
+            self._closed = False
+            try:
+                self._claim()
+            except BaseException:
+                self._release()
+                raise
 
     def _claim(self) -> None:
         with _translated("open"):
@@ -73,8 +97,13 @@ class Environment:
 
     def database(self, name: bytes) -> Database:
         """Open a named database, creating it when it is missing."""
-        with _translated("open"):
-            return self._env.open_db(name)
+        with _translated("open"), _OPENING:
+            try:
+                # Without a write transaction, so that opening never waits for a writer.
+                with self._env.begin() as txn:
+                    return self._env.open_db(name, txn=txn, create=False)
+            except lmdb.NotFoundError:
+                return self._env.open_db(name)
 
     @contextmanager
     def read(self) -> Iterator[lmdb.Transaction]:
@@ -94,7 +123,18 @@ class Environment:
 
     def close(self) -> None:
         """Close the environment; open transactions must be over."""
-        self._env.close()
+        with _OPENING:
+            self._release()
+
+    def _release(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        shared = _SHARED[self._key]
+        shared.users -= 1
+        if not shared.users:
+            del _SHARED[self._key]
+            shared.env.close()
 
     def __enter__(self) -> Self:
         return self
