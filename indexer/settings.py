@@ -5,6 +5,8 @@ Every field carries its explanation in its metadata; ``config/delist.toml`` and
 """
 
 import ipaddress
+import math
+import re
 import tomllib
 import types
 import typing
@@ -32,8 +34,11 @@ class StoreSettings:
         64 * 1024 * _MIB,
         "Largest size of the store in bytes. Address space, not disk: the file grows as needed.",
         low=_MIB,
+        high=1 << 46,
     )
-    max_readers: int = setting(1024, "Most processes and threads that read at once.", low=8)
+    max_readers: int = setting(
+        1024, "Most processes and threads that read at once.", low=8, high=1 << 20
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +99,7 @@ STOPNCII_URL = "https://api.stopncii.org/v1"
 STOPNCII_ENDPOINTS = ("FetchHashes", "SubmitFeedback", "SubmitHashes")
 INDEXER_SECTIONS = ("data_dir", "store", "matching", "hashing", "feeds")
 _TIERS = ("fast",)
+_FEED_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -131,8 +137,9 @@ def read_indexer_settings(
         raise SettingsError(
             f'hashing.tier: this version knows {", ".join(_TIERS)}, not "{hashing.tier}"'
         )
+    stored_path = _read_path(stored_dir, where="data_dir", base_dir=base_dir)
     return IndexerSettings(
-        data_dir=(data_dir or base_dir / Path(stored_dir).expanduser()).absolute(),
+        data_dir=(data_dir or stored_path).absolute(),
         store=read_section(StoreSettings, table, "store", base_dir=base_dir),
         matching=read_section(MatchingSettings, table, "matching", base_dir=base_dir),
         hashing=hashing,
@@ -182,9 +189,9 @@ def _checked(value: Any, hint: Any, *, where: str, base_dir: Path) -> Any:  # no
         hint = next(choice for choice in typing.get_args(hint) if choice is not type(None))
         origin = typing.get_origin(hint)
     if hint is Path and isinstance(value, str) and value:
-        return base_dir / Path(value).expanduser()
+        return _read_path(value, where=where, base_dir=base_dir)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return _read_float(value, where=where)
     if hint in {int, str, bool} and type(value) is hint:
         return value
     if origin is tuple and isinstance(value, list):
@@ -200,6 +207,26 @@ def _checked(value: Any, hint: Any, *, where: str, base_dir: Path) -> Any:  # no
     raise SettingsError(f"{where}: {wanted} is needed, not {type(value).__name__}")
 
 
+def _read_path(text: str, *, where: str, base_dir: Path) -> Path:
+    try:
+        path = base_dir / Path(text).expanduser()
+    except RuntimeError:
+        raise SettingsError(f"{where}: ~ names the home of a user that is not known") from None
+    if "\0" in text:
+        raise SettingsError(f"{where}: a path cannot hold the character NUL")
+    return path
+
+
+def _read_float(value: float, *, where: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise SettingsError(f"{where}: a finite number is needed")
+    return number
+
+
 def _check_range(value: Any, limits: typing.Mapping[str, Any], *, where: str) -> None:  # noqa: ANN401 - any setting
     low, high = limits.get("low"), limits.get("high")
     if low is not None and value < low:
@@ -213,8 +240,13 @@ def _read_feeds(tables: Any, *, base_dir: Path) -> tuple[FeedSettings, ...]:  # 
         raise SettingsError("feeds: tables [feeds.NAME] are needed")
     feeds = []
     for name, table in tables.items():
+        # The name is part of keys in the store, which have a largest length, and of log fields.
+        if not _FEED_NAME.fullmatch(name):
+            raise SettingsError("feeds: a feed's name has 1 to 64 letters, digits, . _ or -")
         if not isinstance(table, dict):
             raise SettingsError(f"feeds.{name}: a table [feeds.{name}] is needed")
+        if "name" in table:
+            raise SettingsError(f"feeds.{name}.name: unknown key; the table's own name counts")
         given = dict(table)
         given.setdefault("type", STOPNCII if name == STOPNCII else "")
         if given["type"] == STOPNCII:
@@ -229,6 +261,10 @@ def _read_feeds(tables: Any, *, base_dir: Path) -> tuple[FeedSettings, ...]:  # 
 
 def _check_feed(feed: FeedSettings) -> None:
     where = f"feeds.{feed.name}"
+    if feed.page_size < 1 or feed.timeout_s <= 0 or feed.overlap_s < 0:
+        raise SettingsError(
+            f"{where}: page_size and timeout_s must be positive, overlap_s not negative"
+        )
     if feed.type == FILE:
         if feed.path is None:
             raise SettingsError(f"{where}.path: is missing; a file of digests or records is needed")
@@ -242,10 +278,6 @@ def _check_feed(feed: FeedSettings) -> None:
             raise SettingsError(
                 f"{where}.function_key_files.{endpoint}: unknown endpoint; known: {known}"
             )
-    if feed.page_size < 1 or feed.timeout_s <= 0 or feed.overlap_s < 0:
-        raise SettingsError(
-            f"{where}: page_size and timeout_s must be positive, overlap_s not negative"
-        )
 
 
 def _check_feed_url(url: str, *, where: str) -> None:
