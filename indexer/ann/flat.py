@@ -47,6 +47,7 @@ def checked(digests: Digests) -> Digests:
     Raises:
         InvalidDigestError: wrong shape or type.
     """
+    digests = np.asarray(digests)  # what is no array at all fails here, with our error
     if digests.dtype != np.uint8 or digests.shape[1:] != (DIGEST_BYTES,):
         raise InvalidDigestError(f"digests must be uint8[n, {DIGEST_BYTES}]")
     return np.ascontiguousarray(digests)
