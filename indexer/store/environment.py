@@ -98,12 +98,8 @@ class Environment:
     def database(self, name: bytes) -> Database:
         """Open a named database, creating it when it is missing."""
         with _translated("open"), _OPENING:
-            try:
-                # Without a write transaction, so that opening never waits for a writer.
-                with self._env.begin() as txn:
-                    return self._env.open_db(name, txn=txn, create=False)
-            except lmdb.NotFoundError:
-                return self._env.open_db(name)
+            # In a write transaction: a handle that was opened in a read transaction ends with it.
+            return self._env.open_db(name)
 
     @contextmanager
     def read(self) -> Iterator[lmdb.Transaction]:
