@@ -119,14 +119,20 @@ class Assessor:
     def _with_matches(
         self, case: Case, record: ImageRecord | None, matches: Iterable[Match]
     ) -> Case:
-        """Bring the matches up to date; a verdict on other bytes no longer counts."""
+        """Bring the matches up to date; a verdict counts for the bytes it was given on."""
         held = {match.signal_key: match for match in case.matches}
         merged = [self._merged(held.pop(m.signal_key.hex(), None), m) for m in matches]
         merged += [self._ended(match) for match in held.values()]
         merged.sort(key=lambda match: (match.distance_bits, match.signal_key))
         content = case.content_sha256 if record is None else record.sha256.hex()
         if content != case.content_sha256:
-            case = replace(case, content_sha256=content, verdict=None, decided_at=None)
+            ruling = cases.last_ruling(self._connection, case.id, content_sha256=content)
+            case = replace(
+                case,
+                content_sha256=content,
+                verdict=ruling.verdict if ruling else None,
+                decided_at=ruling.decided_at if ruling else None,
+            )
         return replace(case, matches=tuple(merged))
 
     def _merged(self, held: CaseMatch | None, match: Match) -> CaseMatch:

@@ -45,8 +45,8 @@ def decide(
 
     Raises:
         UnknownCaseError: no case has this id.
-        UsageError: actor or reason is missing or too long, or the case has no live
-            signal any more.
+        UsageError: actor or reason is missing or too long, the case has no live signal
+            any more, or other bytes are there than those that the case was shown with.
     """
     actor, reason = ruling.actor.strip(), ruling.reason.strip()
     if not actor or len(actor) > _MAX_ACTOR:
@@ -63,6 +63,12 @@ def decide(
         image_key = bytes.fromhex(case.image_key)
         if not store.images.matches(txn, image_key):
             raise UsageError("the case has ended: no live signal matches its image any more")
+        record = store.images.find(txn, image_key)
+        if record is not None and record.sha256.hex() != case.content_sha256:
+            # Nobody has looked at these bytes: the verdict is about others.
+            raise UsageError(
+                "the image has changed since; run `delist intake`, look again and decide then"
+            )
         outcome = assessor.assess(image_key, verdict=ruling.verdict)
         assert outcome is not None  # noqa: S101 - the case exists
         decision = Decision(

@@ -48,19 +48,22 @@ def decisions_of(connection: Connection, case_id: str) -> list[Decision]:
     found = connection.execute(
         select(decisions).where(decisions.c.case_id == case_id).order_by(decisions.c.id)
     )
-    return [
-        Decision(
-            case_id=row.case_id,
-            verdict=None if row.verdict is None else Verdict(row.verdict),
-            action=Action(row.action),
-            actor=row.actor,
-            policy_version=row.policy_version,
-            reason=row.reason,
-            content_sha256=row.content_sha256,
-            decided_at=row.decided_at,
+    return [_decision(row) for row in found]
+
+
+def last_ruling(connection: Connection, case_id: str, *, content_sha256: str) -> Decision | None:
+    """Find a person's last decision on one content version of a case's image."""
+    found = connection.execute(
+        select(decisions)
+        .where(
+            decisions.c.case_id == case_id,
+            decisions.c.content_sha256 == content_sha256,
+            decisions.c.verdict.is_not(None),
         )
-        for row in found
-    ]
+        .order_by(decisions.c.id.desc())
+        .limit(1)
+    ).first()
+    return None if found is None else _decision(found)
 
 
 def every(connection: Connection, *, awaiting_person: bool) -> Iterator[Case]:
@@ -102,6 +105,19 @@ def _with_matches(connection: Connection, rows: Sequence[Row[Any]]) -> Iterator[
             values["support"] = Support(values["support"])
             matches[case_id].append(CaseMatch(**values))
         yield from (_case(row, matches[row.id]) for row in part)
+
+
+def _decision(row: Row[Any]) -> Decision:
+    return Decision(
+        case_id=row.case_id,
+        verdict=None if row.verdict is None else Verdict(row.verdict),
+        action=Action(row.action),
+        actor=row.actor,
+        policy_version=row.policy_version,
+        reason=row.reason,
+        content_sha256=row.content_sha256,
+        decided_at=row.decided_at,
+    )
 
 
 def _case(row: Row[Any], matches: list[CaseMatch]) -> Case:
