@@ -9,7 +9,7 @@ The steps of one batch, all in one write transaction:
 (3) Replace what is stored of each image, and append to the match log what changed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -159,13 +159,30 @@ class VisitRecorder:
         for page_url in visit.page_urls:
             images.add_page(writing.txn, key, page_url)
         affected = set(images.drop_alias(writing.txn, key))  # it is an image of its own now
-        for alias in visit.aliases:
+        for alias in (*visit.aliases, *self._forget_moved(writing, key, visit.aliases)):
             affected.update(images.add_alias(writing.txn, key, alias))
         for image_key in sorted(affected):
             matches = nearest_first(images.matches(writing.txn, image_key).values())
             for match in matches[:1]:
                 event = MatchEvent(kind=MatchEventKind.ALIAS, match=match, at=writing.now)
                 images.log.append(writing.txn, event)
+
+    def _forget_moved(
+        self, writing: _Writing, key: bytes, aliases: Sequence[str]
+    ) -> Iterator[str]:
+        """Forget images whose own URL now leads to another; yield what led to them before.
+
+        The bytes that were there cannot be had under that URL any more, so nothing may
+        rest on them.
+        """
+        images = self._store.images
+        for alias in aliases:
+            alias_key = url_key(canonical_url(alias))
+            held = None if alias_key == key else images.find(writing.txn, alias_key)
+            if held is not None:
+                replace_matches(self._store, writing.txn, alias_key, [], now=writing.now)
+                images.drop(writing.txn, writing.rows, held)
+                yield from images.aliases(writing.txn, alias_key)
 
 
 def same_content(held: ImageRecord, hashed: HashedImage) -> bool:

@@ -81,6 +81,14 @@ class ImageStore:
         """Store an image record."""
         txn.put(record.key, self._codec.encode(record), db=self._db)
 
+    def drop(self, txn: lmdb.Transaction, writer: ColumnWriter, record: ImageRecord) -> None:
+        """Forget an image: its record, hashes and pages. Its matches have to be ended before."""
+        for row in record.rows:
+            writer.remove(row)
+        txn.delete(record.key, db=self._db)
+        for page_url in self.pages(txn, record.key):
+            txn.delete(record.key + url_key(page_url), db=self._pages)
+
     def put_rows(
         self, writer: ColumnWriter, owner: bytes, held: tuple[int, ...], hashed: HashedImage
     ) -> tuple[int, ...]:
