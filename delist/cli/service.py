@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("init")(init)
     app.command("run")(run)
+    app.command("demo")(demo)
 
 
 def init(
@@ -54,3 +55,20 @@ def run(ctx: typer.Context) -> None:
     with context.open() as delist:
         run_service(delist)
     leave(Exit.DONE)
+
+
+def demo(
+    ctx: typer.Context,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep everything there: a new or an empty directory."),
+    ] = None,
+) -> None:
+    """Show and check the main job with nothing but this machine; no configuration is used."""
+    from delist.ops.demo import run_demo
+
+    context = context_of(ctx)
+    report = run_demo(keep=keep, quiet=context.output.json_lines)
+    if context.output.json_lines:
+        context.output.result(report.document)
+    leave(Exit.DONE if report.passed else Exit.FAILED)
