@@ -162,7 +162,10 @@ class FeedSync:
             effects += [self._refuse(writing, refused) for refused in page.refused]
             if page.last and self._feed.lists_everything:
                 effects += self._withdraw_unseen(writing)
-            cursor = self._moved(replace(cursor, newest=newest), page, now=now)
+            # Another sync of this feed may have come further meanwhile: never back.
+            held = self._store.feed_cursors.load(txn, self._feed.name)
+            cursor = replace(cursor, newest=newest, cursor=max(cursor.cursor, held.cursor))
+            cursor = self._moved(cursor, page, now=now)
             # A full listing is read anew after a crash: what it names has to be known whole.
             stored = replace(cursor, token=None) if self._feed.lists_everything else cursor
             self._store.feed_cursors.put(txn, self._feed.name, stored)
@@ -187,16 +190,16 @@ class FeedSync:
         signals = self._store.signals
         reason, digest = _inspect(record)
         key = signals.key(feed=self._feed.name, kind=record.kind, value=digest)
-        self._seen.add(key)
+        self._note_seen(key)
         held = signals.find(writing.txn, key)
         if not record.is_live:
             return self._withdraw(writing, key, held, record.modified_at)
+        stone = signals.find_tombstone(writing.txn, key)
+        if stone is not None and not self._revives(record, stone):
+            return _Effect.STALE
         if reason is not None:
             return self._quarantine(writing, key, record, reason)
         if held is None:
-            stone = signals.find_tombstone(writing.txn, key)
-            if stone is not None and not self._revives(record, stone):
-                return _Effect.STALE
             signals.add(writing.txn, writing.rows, self._signal(key, record, digest, writing.now))
             return _Effect.ADDED
         if not self._feed.lists_everything and _is_older(record.modified_at, held.modified_at):
@@ -208,6 +211,11 @@ class FeedSync:
             return _Effect.NOTHING
         signals.change(writing.txn, held, fresh)
         return _Effect.CHANGED
+
+    def _note_seen(self, key: bytes) -> None:
+        """Note what a full listing names; of other feeds nothing has to be known whole."""
+        if self._feed.lists_everything:
+            self._seen.add(key)
 
     def _revives(self, record: FeedRecord, stone: Tombstone) -> bool:
         """Say whether a live entry outweighs an earlier withdrawal."""
@@ -238,7 +246,7 @@ class FeedSync:
         if held is None:
             # Remembered all the same: an older word that is repeated must not revive it.
             stone = signals.find_tombstone(writing.txn, key)
-            if stone is None or _is_older(stone.modified_at, modified_at):
+            if stone is None or _is_dated_later(modified_at, stone.modified_at):
                 signals.bury(
                     writing.txn,
                     key,
@@ -255,7 +263,10 @@ class FeedSync:
         return _Effect.WITHDRAWN
 
     def _withdraw_unseen(self, writing: _Writing) -> list[_Effect]:
-        """Withdraw what a full listing does not name any more."""
+        """Withdraw what a full listing does not name any more, from quarantine too."""
+        for key in self._store.signals.quarantined_keys(writing.txn, self._feed.name):
+            if key not in self._seen:
+                self._store.signals.release(writing.txn, key)
         held = [
             signal
             for signal in self._store.signals.every(writing.txn)
@@ -278,6 +289,7 @@ class FeedSync:
 
     def _refuse(self, writing: _Writing, refused: RefusedRecord) -> _Effect:
         key = self._store.signals.key(feed=self._feed.name, kind="", value=refused.raw.encode())
+        self._note_seen(key)
         kept = QuarantinedRecord(
             feed=self._feed.name, reason=refused.reason, kind="", raw=refused.raw, at=writing.now
         )
@@ -307,3 +319,8 @@ def _inspect(record: FeedRecord) -> tuple[str | None, bytes]:
 def _is_older(offered: int | None, held: int | None) -> bool:
     """Say whether a time is before another; an unknown time is never older."""
     return offered is not None and held is not None and offered < held
+
+
+def _is_dated_later(offered: int | None, held: int | None) -> bool:
+    """Say whether a time says more than the one held: it is later, or the first that is known."""
+    return offered is not None and (held is None or offered > held)

@@ -6,7 +6,7 @@ Databases::
     signal_hashes      the digests that are matched (columns.py)
     signal_tombstones  key -> Tombstone: no digest, only what keeps a re-scan from reviving it
     signal_cases       keyed hash of a case reference + signal key -> b"1" live, b"0" ended
-    signal_counts      feed NUL kind -> number held, 8 bytes
+    signal_counts      feed NUL kind, cut to 256 bytes -> number held, 8 bytes
     quarantine         key -> QuarantinedRecord
     signal_log         sequence -> SignalEvent; its last number is the version of all signals
 """
@@ -28,6 +28,8 @@ from indexer.store.logs import EventLog
 _KEY_BYTES = 16
 _ROWS_PER_CHUNK = 4096
 _LIVE, _ENDED = b"1", b"0"
+# The kind is the feed's word, of any length; a key of LMDB has 511 bytes at most.
+_KIND_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +172,8 @@ class SignalStore:
                 for key, number in cursor:
                     if not bytes(key).startswith(prefix):
                         break
-                    found[bytes(key[len(prefix) :]).decode()] = int.from_bytes(number)
+                    kind = bytes(key[len(prefix) :]).decode(errors="ignore")
+                    found[kind] = int.from_bytes(number)
         return {kind: number for kind, number in found.items() if number}
 
     def quarantine(self, txn: lmdb.Transaction, key: bytes, record: QuarantinedRecord) -> bool:
@@ -195,6 +198,13 @@ class SignalStore:
                     found[record.reason] = found.get(record.reason, 0) + 1
         return found
 
+    def quarantined_keys(self, txn: lmdb.Transaction, feed: str) -> list[bytes]:
+        """List the keys of a feed's quarantined entries."""
+        with txn.cursor(db=self._quarantine) as cursor:
+            return [
+                bytes(key) for key, raw in cursor if self._quarantine_codec.decode(raw).feed == feed
+            ]
+
     def _link_cases(self, txn: lmdb.Transaction, *, old: Signal | None, new: Signal | None) -> None:
         """Bring the case links up to date. A case that is no longer named has ended."""
         if old is not None:
@@ -206,7 +216,7 @@ class SignalStore:
                 txn.put(self.case_key(case.case_ref) + new.key, state, db=self._cases)
 
     def _count(self, txn: lmdb.Transaction, signal: Signal, step: int) -> None:
-        key = signal.feed.encode() + b"\0" + signal.kind.encode()
+        key = signal.feed.encode() + b"\0" + signal.kind.encode()[:_KIND_BYTES]
         held = int.from_bytes(txn.get(key, db=self._counts) or b"\0")
         txn.put(key, (held + step).to_bytes(8), db=self._counts)
 
