@@ -3,6 +3,8 @@
 Pure: no I/O, no clock, no settings, so a crawl, a re-scan and a test agree.
 """
 
+import re
+
 from indexer.errors import HashKindMismatchError, InvalidDigestError
 from indexer.model import DIGEST_BYTES, HashKind, ImageHash, Match, Signal
 
@@ -11,6 +13,7 @@ MAX_SET_BITS = 160
 """A real PDQ digest has 128 bits set: each bit says whether a coefficient lies above the
 median. Flat and crafted images leave this band; as signals they would match by accident."""
 
+_HEX = re.compile("[0-9A-Fa-f]*")
 FEED_KIND_PDQ = "ImagePDQ"
 """StopNCII's word for ``HashKind.PDQ``."""
 
@@ -27,7 +30,7 @@ def parse_digest(text: str) -> bytes:
             f"a PDQ digest has {2 * DIGEST_BYTES} hex digits, this has {len(text)} characters"
         )
     # bytes.fromhex would skip blanks between bytes and so accept a shorter digest.
-    if any(character not in "0123456789abcdefABCDEF" for character in text):
+    if not _HEX.fullmatch(text):
         raise InvalidDigestError("a PDQ digest has hex digits only")
     return bytes.fromhex(text)
 
