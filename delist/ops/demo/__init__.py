@@ -138,7 +138,7 @@ def _close(stage: Stage, report: DemoReport) -> None:
         [
             ("the survivor's report", str(folder / "report.html")),
             ("the ledger, as exported", str(folder / "suppressions.jsonl")),
-            ("what the commands logged", str(folder / LOG_NAME)),
+            ("the commands' log (warnings)", str(folder / LOG_NAME)),
             ("every case", f"{delist} cases list --all"),
             (
                 "a result page's question",
