@@ -45,8 +45,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ANN401, ARG002 - the base's signature
-        """Read as UTC."""
-        return None if value is None else value.replace(tzinfo=UTC)
+        """Read as UTC; a zone in the stored text counts, so that an edit by one shows."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 cases = Table(
