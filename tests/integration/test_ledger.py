@@ -1,0 +1,271 @@
+"""The ledger: a chain in which every edit, gap and changed order shows."""
+
+import dataclasses
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from delist.errors import LedgerError
+from delist.model import Basis, RecordAction, RecordDraft, RecordState
+from delist.store import Database, ledger
+from delist.store.tables import suppression_records
+from tests.fakes.delisting import START
+
+COUNT = 5
+COLUMNS = [column.name for column in suppression_records.columns]
+
+
+def draft(number: int) -> RecordDraft:
+    return RecordDraft(
+        action=RecordAction.SUPPRESS if number % 2 else RecordAction.REVOKE,
+        state=RecordState.PROVISIONAL,
+        case_id=f"case{number}",
+        image_url=f"https://example.org/{number}.jpg",
+        document_id=f"doc{number}",
+        content_sha256=f"{number:064x}",
+        reason_code="because",
+        basis=Basis(
+            feed="exchange",
+            signal=f"{number:032x}",
+            distance_bits=number,
+            hasher="cpp",
+            variant="upright",
+            policy_version="1",
+        ),
+        supersedes=f"{number:032x}",
+    )
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with five records, written once."""
+    folder = tmp_path_factory.mktemp("ledger") / "data"
+    with Database(folder) as database:
+        for number in range(1, COUNT + 1):
+            with database.write() as connection:
+                ledger.append(connection, draft(number), now=START + timedelta(minutes=number))
+    return folder
+
+
+@pytest.fixture
+def database(written: Path, tmp_path: Path) -> Iterator[Database]:
+    shutil.copytree(written, tmp_path / "data")
+    with Database(tmp_path / "data") as opened:
+        yield opened
+
+
+def verify(database: Database) -> int:
+    with database.read() as connection:
+        return ledger.verify(connection)
+
+
+def tamper(database: Database, *statements: str) -> None:
+    """Edit the file behind the program's back."""
+    with closing(sqlite3.connect(database.path)) as connection:
+        for statement in statements:
+            assert connection.execute(statement).rowcount != 0, statement
+        connection.commit()
+
+
+def test_records_follow_each_other(database: Database) -> None:
+    """Numbers run from 1 without gaps; each record holds the hash of the one before."""
+    with database.read() as connection:
+        records = list(ledger.after(connection, 0))
+        head = ledger.head(connection)
+
+    assert [record.sequence for record in records] == [1, 2, 3, 4, 5]
+    assert len({record.id for record in records}) == COUNT
+    assert [record.previous_hash for record in records] == [
+        ledger.GENESIS,
+        *(record.hash for record in records[:-1]),
+    ]
+    assert head == (COUNT, records[-1].hash)
+    assert verify(database) == COUNT
+
+
+def test_a_record_is_read_as_it_was_appended(database: Database) -> None:
+    """Every field of a draft comes back, its time with its zone."""
+    with database.read() as connection:
+        for number, record in enumerate(ledger.after(connection, 0), start=1):
+            expected = draft(number)
+            for entry in dataclasses.fields(RecordDraft):
+                assert getattr(record, entry.name) == getattr(expected, entry.name), entry.name
+            assert record.effective_at == START + timedelta(minutes=number)
+
+
+def test_consumers_go_on_from_a_number(database: Database) -> None:
+    """Records after a number, in order; none after the newest."""
+    with database.read() as connection:
+        assert [record.sequence for record in ledger.after(connection, 3)] == [4, 5]
+        assert not list(ledger.after(connection, 5))
+        assert [record.sequence for record in ledger.of_case(connection, "case2")] == [2]
+
+
+def test_an_empty_ledger_holds_good(tmp_path: Path) -> None:
+    """Nothing written, nothing wrong."""
+    with Database(tmp_path) as database:
+        assert verify(database) == 0
+
+
+def test_a_transaction_that_fails_leaves_no_gap(database: Database) -> None:
+    """Numbers are taken in the transaction: rolled back, the next record takes the same one."""
+    with pytest.raises(ZeroDivisionError), database.write() as connection:
+        ledger.append(connection, draft(9), now=START)
+        raise ZeroDivisionError
+    with database.write() as connection:
+        assert ledger.append(connection, draft(9), now=START).sequence == COUNT + 1
+
+    assert verify(database) == COUNT + 1
+
+
+@pytest.mark.parametrize("sequence", [1, 3, COUNT])
+@pytest.mark.parametrize("column", COLUMNS)
+def test_every_edited_column_shows(database: Database, column: str, sequence: int) -> None:
+    """No column of any record can be changed unseen: first, middle or last."""
+    changed = {
+        "sequence": "77",
+        "action": "case action when 'suppress' then 'revoke' else 'suppress' end",
+        "state": "'confirmed'",
+        "basis_distance_bits": "basis_distance_bits + 1",
+        "effective_at": "'2026-03-01 12:00:00.000001'",
+    }
+    value = changed.get(column, f"'{'e' * 64}'")
+    tamper(database, f"update suppression_records set {column} = {value} where sequence={sequence}")  # noqa: S608
+
+    with pytest.raises(LedgerError):
+        verify(database)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "effective_at || '+05:00'",
+        "effective_at || ' evil'",
+        "'never'",
+        "''",
+        "12",
+        "x'00'",
+    ],
+)
+def test_a_time_written_otherwise_shows(database: Database, value: str) -> None:
+    """What others would read as another time, or as none, is an edit."""
+    tamper(database, f"update suppression_records set effective_at = {value} where sequence = 2")  # noqa: S608
+
+    with pytest.raises(LedgerError):
+        verify(database)
+
+
+@pytest.mark.parametrize(
+    "value", ["cast(image_url as blob)", "'HTTPS' || substr(image_url, 6)", "image_url || x'00'"]
+)
+def test_a_value_of_another_type_shows(database: Database, value: str) -> None:
+    """Bytes in place of text, other case, a trailing NUL: all edits."""
+    tamper(database, f"update suppression_records set image_url = {value} where sequence = 2")  # noqa: S608
+
+    with pytest.raises(LedgerError):
+        verify(database)
+
+
+@pytest.mark.parametrize("sequence", [1, 3, COUNT])
+def test_a_missing_record_shows(database: Database, sequence: int) -> None:
+    """First, middle or last: the error says where to look."""
+    tamper(database, f"delete from suppression_records where sequence = {sequence}")  # noqa: S608
+
+    with pytest.raises(LedgerError, match=f"record {sequence} is missing"):
+        verify(database)
+
+
+def test_all_records_missing_shows(database: Database) -> None:
+    """The head remembers that there were records."""
+    tamper(database, "delete from suppression_records")
+
+    with pytest.raises(LedgerError, match="missing"):
+        verify(database)
+
+
+def test_a_gap_that_was_closed_shows(database: Database) -> None:
+    """Renumbering the records behind a deleted one does not hide it."""
+    tamper(
+        database,
+        "delete from suppression_records where sequence = 3",
+        "update suppression_records set sequence = 3 where sequence = 4",
+        "update suppression_records set sequence = 4 where sequence = 5",
+        "update ledger_head set sequence = 4",
+    )
+
+    with pytest.raises(LedgerError, match="record 3"):
+        verify(database)
+
+
+def test_swapped_records_show(database: Database) -> None:
+    """The order is part of what was written."""
+    tamper(
+        database,
+        "update suppression_records set sequence = -1 where sequence = 2",
+        "update suppression_records set sequence = 2 where sequence = 3",
+        "update suppression_records set sequence = 3 where sequence = -1",
+    )
+
+    with pytest.raises(LedgerError, match="record 2"):
+        verify(database)
+
+
+@pytest.mark.parametrize("sequence", [-1, 0, COUNT + 1, COUNT + 2])
+def test_an_inserted_record_shows(database: Database, sequence: int) -> None:
+    """A copy of a record under any other number is no record."""
+    names = ", ".join(COLUMNS)
+    values = names.replace("sequence", str(sequence), 1).replace(" id", " 'another'", 1)
+    tamper(
+        database,
+        f"insert into suppression_records ({names}) "  # noqa: S608
+        f"select {values} from suppression_records where sequence = {COUNT}",
+    )
+
+    with pytest.raises(LedgerError):
+        verify(database)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update ledger_head set sequence = sequence - 1",
+        "update ledger_head set sequence = sequence + 1",
+        f"update ledger_head set hash = '{'0' * 64}'",
+        "delete from ledger_head",
+    ],
+)
+def test_an_edited_head_shows(database: Database, statement: str) -> None:
+    """The head is part of the ledger."""
+    tamper(database, statement)
+
+    with pytest.raises(LedgerError):
+        verify(database)
+
+
+def test_a_hash_recomputed_for_an_edit_shows(database: Database) -> None:
+    """An edit with a hash that fits it breaks the link to the next record."""
+    tamper(database, "update suppression_records set image_url = 'https://x/' where sequence = 2")
+    with database.read() as connection:
+        row = connection.execute(
+            suppression_records.select().where(suppression_records.c.sequence == 2)
+        ).one()
+    fitting = ledger._hash_of(row._mapping)
+    tamper(database, f"update suppression_records set hash = '{fitting}' where sequence = 2")  # noqa: S608
+
+    with pytest.raises(LedgerError, match="record 3 does not follow"):
+        verify(database)
+
+
+def test_errors_name_no_address(database: Database) -> None:
+    """What is wrong with a ledger is safe to log."""
+    tamper(database, "update suppression_records set image_url = 'https://hidden.example/'")
+
+    with pytest.raises(LedgerError) as caught:
+        verify(database)
+
+    assert "://" not in str(caught.value)
