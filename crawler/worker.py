@@ -33,6 +33,7 @@ from indexer.errors import IndexerError
 PROGRESS_EVERY_S = 1.0
 GRACE_S = 10.0
 """How long transfers may go on after a stop before the process ends."""
+STOP_RETRY_S = 0.02
 
 _REPEATS = 10
 _log = structlog.get_logger()
@@ -89,6 +90,7 @@ class _Watch:
         self._started_at = time.monotonic()
         self._store_error: str | None = None
         self._opened = False
+        self._stopped = False
         self._reactor: Any = reactor
         crawler.signals.connect(self._note_internal_error, signal=internal_error)
         crawler.signals.connect(self._note_store_error, signal=store_failed)
@@ -101,7 +103,7 @@ class _Watch:
             return self._store_error
         if not self._opened:
             return "the crawl did not start; the log names the error"
-        if self._crawler.stats.get_value("finish_reason") != "finished":
+        if self._stopped or self._crawler.stats.get_value("finish_reason") != "finished":
             return "the crawl was stopped before it was done; what it had recorded is kept"
         return {**self._counts(), "seconds": round(time.monotonic() - self._started_at, 3)}
 
@@ -125,9 +127,17 @@ class _Watch:
         self._reactor.callFromThread(self._stop)
 
     def _stop(self) -> None:
+        self._stopped = True
         pacing_of(self._crawler).stopping = True
-        asyncio.ensure_future(self._crawler.stop_async())  # noqa: RUF006 - the reactor outlives it
         self._limit_grace()
+        self._stop_engine()
+
+    def _stop_engine(self) -> None:
+        """Stop the engine as soon as it runs: Scrapy never ends a crawl stopped while it starts."""
+        if self._opened and self._crawler.engine.running:
+            asyncio.ensure_future(self._crawler.stop_async())  # noqa: RUF006 - the reactor outlives it
+        else:
+            self._reactor.callLater(STOP_RETRY_S, self._stop_engine)
 
     def _limit_grace(self) -> None:
         timer = threading.Timer(GRACE_S, os._exit, args=(1,))

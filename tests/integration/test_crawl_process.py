@@ -1,11 +1,13 @@
 """The child process: killed, interrupted, left alone, misconfigured."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +17,7 @@ from crawler import runner
 from crawler.errors import CrawlFailedError
 from crawler.runner import run_crawl
 from crawler.settings import CrawlJob, CrawlSettings
+from crawler.worker import GRACE_S
 from indexer import Indexer
 from tests.integration.test_crawl_hostile import slow_drip
 from tests.sites import Site, draw_image, hostile, serve_site
@@ -94,6 +97,33 @@ def test_a_crawl_that_was_told_to_stop_does_not_look_done(tmp_path: Path) -> Non
         settings = CrawlSettings(timeout_s=3)
         with pytest.raises(CrawlFailedError):
             run_crawl(job, data_dir=tmp_path, crawl_settings=settings, on_progress=terminate)
+
+
+def test_a_crawl_stopped_while_it_starts_ends_at_once(tmp_path: Path) -> None:
+    """An end of input before the first request neither waits for the grace nor looks done."""
+    with serve_site() as site:
+        page, _ = put_images(site)
+        order = {
+            "job": asdict(CrawlJob(urls=(page,), allow_private_addresses=True)),
+            "settings": asdict(CrawlSettings()),
+            "config": None,
+            "data_dir": str(tmp_path),
+        }
+        started_at = time.monotonic()
+        ended = subprocess.run(
+            [sys.executable, "-m", "crawler.worker"],
+            input=json.dumps(order) + "\n",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env={**os.environ, "PYTHONPATH": str(Path(runner.__file__).parents[1])},
+        )
+
+    assert time.monotonic() - started_at < GRACE_S
+    assert ended.returncode == 1
+    assert "stopped before it was done" in ended.stdout.splitlines()[-1]
+    assert "result" not in ended.stdout
 
 
 def test_an_interrupted_parent_stops_its_child(tmp_path: Path) -> None:
