@@ -133,7 +133,7 @@ class HttpExchange:
         wait_s = error.retry_after_s
         if wait_s is not None:
             wait_s = min(wait_s, self._limits.retry_after_cap_s)
-        _log.info("feed.retrying", reason=str(error), wait_s=wait_s)
+        _log.warning("feed.retrying", reason=str(error), wait_s=wait_s)
         return True if wait_s is None else wait_s
 
     def _try(self, request: Request) -> Answer:
