@@ -9,8 +9,9 @@ position, so that a scan that was killed goes on where it was.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Self
 
 import lmdb
 import numpy as np
@@ -45,6 +46,17 @@ class ScanReport:
     seconds: float
     complete: bool = True
 
+    def with_part(self, part: Self) -> Self:
+        """Add what a further pass did."""
+        return replace(
+            self,
+            signals=self.signals + part.signals,
+            images=self.images + part.images,
+            matches=self.matches + part.matches,
+            seconds=round(self.seconds + part.seconds, 3),
+            complete=part.complete,
+        )
+
 
 Progress = Callable[[int, int], None]
 """Called with chunks done and chunks in all."""
@@ -67,17 +79,28 @@ class Scanner:
         stopped: Callable[[], bool] = lambda: False,
         on_progress: Progress = lambda _done, _all: None,
     ) -> ScanReport:
-        """Compare the signals added since the last delta scan with every stored image."""
+        """Compare the signals added since the last delta scan with every stored image.
+
+        A scan that was stopped goes on first; what was added since then is a second pass.
+        """
         with self._store.read() as txn:
-            cursor = self._store.scan_cursors.load(txn, DELTA)
             version = self._store.signals.version(txn)
-            if not cursor.target:
-                cursor = ScanCursor(done=cursor.done, target=version)
-            view = self._added_between(txn, cursor.done, cursor.target)
-        if not len(view.index):
-            self._finish(DELTA, cursor)
-            return ScanReport(signals=0, images=0, matches=0, seconds=0.0)
-        return self._run(DELTA, view, cursor, now=now, stopped=stopped, on_progress=on_progress)
+        report, done = ScanReport(signals=0, images=0, matches=0, seconds=0.0), -1
+        while report.complete and done < version:
+            with self._store.read() as txn:
+                cursor = self._store.scan_cursors.load(txn, DELTA)
+                if not cursor.target:
+                    cursor = ScanCursor(done=cursor.done, target=max(cursor.done, version))
+                view = self._added_between(txn, cursor.done, cursor.target)
+            if len(view.index):
+                part = self._run(
+                    DELTA, view, cursor, now=now, stopped=stopped, on_progress=on_progress
+                )
+                report = report.with_part(part)
+            else:
+                self._finish(DELTA, cursor)
+            done = cursor.target
+        return report
 
     def full(
         self,
@@ -180,7 +203,13 @@ class Scanner:
         keep: bool,
         now: datetime,
     ) -> int:
-        """Compare one stored image again; with ``keep``, matches of other signals stay."""
+        """Compare one stored image again; with ``keep``, matches of other signals stay.
+
+        Without it the newest signals count: one that came after the scan's view was
+        matched by its own delta scan, and that match must not end here.
+        """
+        if not keep:
+            view = self._lookup.view_in(txn)
         record = self._store.images.find(txn, image_key)
         if record is None:
             return 0

@@ -13,7 +13,7 @@ from indexer.feed.records import read_records, read_seconds
 from indexer.lookup import Lookup
 from indexer.model import (
     DIGEST_BYTES,
-    DIGESTS_PER_ROW,
+    ROW_BYTES,
     Background,
     CaseStatus,
     FeedPage,
@@ -89,8 +89,10 @@ def make_image(
 
 
 def _make_row(content: int, near: Mapping[int, bytes]) -> bytes:
-    digests = [make_digest(1_000_000 + 100 * content + at) for at in range(DIGESTS_PER_ROW)]
-    return b"".join(near.get(at, digest) for at, digest in enumerate(digests))
+    row = bytearray(random.Random(content).randbytes(ROW_BYTES))
+    for at, digest in near.items():
+        row[at * DIGEST_BYTES : (at + 1) * DIGEST_BYTES] = digest
+    return bytes(row)
 
 
 def make_visit(url: str, hashed: HashedImage | None, **changes: Any) -> ImageVisit:  # noqa: ANN401 - as the class
