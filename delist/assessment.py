@@ -6,7 +6,8 @@ Intake, withdrawals and verdicts all end here. The steps, in one SQL transaction
     matches has ended or was withdrawn.
 (2) Ask the policy, and a person's verdict on the bytes that are there now.
 (3) Move the case along the table of ``workflow``.
-(4) Bring the ledger in line, and queue what the feeds are to be told.
+(4) Bring the ledger in line.
+(5) Queue what the feeds are to be told, once for all images: ``tell_feeds``.
 
 It is told nothing but the image, and compares states, not events. So it may be
 repeated at any time: what is in line already is left as it is.
@@ -74,6 +75,7 @@ class Assessor:
         self._policy = policy
         self._review_hours = review_hours
         self._now = now
+        self._touched: dict[str, str] = {}
 
     def assess(self, image_key: bytes, *, verdict: Verdict | None = None) -> Outcome | None:
         """Bring the case of an image in line with what is true now.
@@ -97,11 +99,21 @@ class Assessor:
         case, proposal = self._decided(case, held, by_person=verdict is not None)  # (2), (3)
         if case != held:
             cases.put(self._connection, case)
-        if held is None or case.state is not held.state:
+        if (
+            held is None
+            or case.state is not held.state
+            or case.content_sha256 != held.content_sha256
+        ):
             self._note_policy(case, proposal, by_person=verdict is not None)
         appended = self._emit(case, record, proposal, held)  # (4)
-        self._tell_feeds(case, held)
+        self._touch(case, held)
         return Outcome(before=None if held is None else held.state, case=case, records=appended)
+
+    def tell_feeds(self) -> None:
+        """Queue what the feeds are to be told of the signals of all assessed cases."""  # (5)
+        for signal_key, feed in sorted(self._touched.items()):
+            feedback.queue_for(self._connection, feed=feed, signal_key=signal_key, now=self._now)
+        self._touched.clear()
 
     def _new_case(self, image_key: bytes, record: ImageRecord | None) -> Case:
         assert record is not None  # noqa: S101 - a new case needs an image, see assess()
@@ -156,7 +168,9 @@ class Assessor:
         if match.support is not Support.ACTIVE:
             return match
         live = self._store.signals.find(self._image_txn, bytes.fromhex(match.signal_key))
-        return replace(match, support=Support.WITHDRAWN if live is None else Support.ENDED)
+        # One that was added since has returned from a withdrawal, and waits for its re-scan.
+        withdrawn = live is None or live.added_at > match.matched_at
+        return replace(match, support=Support.WITHDRAWN if withdrawn else Support.ENDED)
 
     def _decided(
         self, case: Case, held: Case | None, *, by_person: bool
@@ -189,6 +203,10 @@ class Assessor:
             return
         if proposal is None:
             action, reason = Action.LIFT, "no live signal matches the image any more"
+        elif case.state is CaseState.DISMISSED:
+            action, reason = Action.KEEP, "a person has dismissed these bytes before"
+        elif case.verdict is Verdict.NCII:
+            action, reason = Action.SUPPRESS, "a person has confirmed these bytes before"
         else:
             action, reason = proposal.action, proposal.reason
         decision = Decision(
@@ -235,12 +253,10 @@ class Assessor:
         aliases = self._store.images.aliases(self._image_txn, bytes.fromhex(case.image_key))
         return [case.image_url, *aliases]
 
-    def _tell_feeds(self, case: Case, held: Case | None) -> None:
-        signals = {match.signal_key: match.feed for match in case.active_matches}
-        if held is not None:
-            signals.update({match.signal_key: match.feed for match in held.active_matches})
-        for signal_key, feed in sorted(signals.items()):
-            feedback.queue_for(self._connection, feed=feed, signal_key=signal_key, now=self._now)
+    def _touch(self, case: Case, held: Case | None) -> None:
+        before = () if held is None else held.active_matches
+        self._touched.update({match.signal_key: match.feed for match in before})
+        self._touched.update({match.signal_key: match.feed for match in case.active_matches})
 
 
 def _lift_reason(case: Case, held: Case | None) -> str:

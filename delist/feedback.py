@@ -6,13 +6,13 @@ What is to be told is queued with the decision and sent afterwards, with retry;
 a newer word replaces an older one that still waits.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from delist.model import Case, CaseState, Support, Verdict
+from delist.model import CaseState, Verdict
 from delist.store import Database, cases, outbox
 from delist.store.outbox import QueuedFeedback
 from indexer.errors import FeedError
@@ -40,25 +40,24 @@ class DeliveryReport:
     failed: Mapping[str, str]
 
 
-def word_for(signal_cases: Sequence[Case], signal_key: str) -> str | None:
-    """Say what a feed is to be told of a signal, from the cases it stands behind."""
+def word_for(standings: Iterable[tuple[CaseState, Verdict | None]]) -> str | None:
+    """Say what a feed is to be told of a signal, from the cases it stands behind.
+
+    Args:
+        standings: state and verdict of each case; equal ones count once.
+    """
     # A case that is open again asks about this signal, whatever was said before.
-    verdicts = [
-        None if case.state is CaseState.OPEN else case.verdict
-        for case in signal_cases
-        for match in case.matches
-        if match.signal_key == signal_key and match.support is Support.ACTIVE
-    ]
+    verdicts = {None if state is CaseState.OPEN else verdict for state, verdict in standings}
     if not verdicts:
         return None
     if Verdict.NCII in verdicts:
         return BLOCKED
-    return NOT_BLOCKED if set(verdicts) == {Verdict.NOT_NCII} else PENDING
+    return NOT_BLOCKED if verdicts == {Verdict.NOT_NCII} else PENDING
 
 
 def queue_for(connection: Connection, *, feed: str, signal_key: str, now: datetime) -> None:
     """Queue what a feed is to be told of a signal, if that is news; in the caller's transaction."""
-    word = word_for(cases.supported_by(connection, [signal_key]), signal_key)
+    word = word_for(cases.standings(connection, signal_key))
     if word is not None and word != outbox.last_value(connection, signal_key):
         outbox.queue(connection, feed=feed, signal_key=signal_key, value=word, now=now)
 
@@ -96,8 +95,9 @@ def deliver(
                     _postpone(database, [entry for entry in batch if entry.id in words], now=now)
                     break
             with database.write() as connection:
-                outbox.finish(connection, list(words), outcome="sent", now=now)
-                outbox.finish(connection, gone, outcome="dropped", now=now)
+                outbox.finish(connection, list(words), outcome=outbox.SENT, now=now)
+                outcome = outbox.WITHDRAWN if feed in receivers else outbox.NOT_TAKEN
+                outbox.finish(connection, gone, outcome=outcome, now=now)
             sent, dropped = sent + len(words), dropped + len(gone)
     with database.read() as connection:
         waiting = outbox.waiting(connection)

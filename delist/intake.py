@@ -108,7 +108,7 @@ class Intake:
         withdrawn = [
             event.signal_key.hex() for event in events if event.kind is SignalEventKind.WITHDRAWN
         ]
-        return [bytes.fromhex(case.image_key) for case in cases.supported_by(connection, withdrawn)]
+        return [bytes.fromhex(key) for key in cases.images_supported_by(connection, withdrawn)]
 
     def _assess(
         self,
@@ -131,3 +131,4 @@ class Intake:
             outcome = assessor.assess(image_key)
             if outcome is not None:
                 report.count(outcome)
+        assessor.tell_feeds()

@@ -71,6 +71,7 @@ def decide(
             )
         outcome = assessor.assess(image_key, verdict=ruling.verdict)
         assert outcome is not None  # noqa: S101 - the case exists
+        assessor.tell_feeds()
         decision = Decision(
             case_id=case.id,
             verdict=ruling.verdict,

@@ -84,6 +84,33 @@ def supported_by(connection: Connection, signal_keys: Iterable[str]) -> list[Cas
     return list(_with_matches(connection, found))
 
 
+def images_supported_by(connection: Connection, signal_keys: Iterable[str]) -> list[str]:
+    """List the image keys of the cases that signals stand behind, the oldest case first."""
+    matched = select(case_matches.c.case_id).where(
+        case_matches.c.signal_key.in_(list(signal_keys)),
+        case_matches.c.support == Support.ACTIVE.value,
+    )
+    found = select(cases.c.image_key).where(cases.c.id.in_(matched))
+    return list(connection.scalars(found.order_by(cases.c.opened_at, cases.c.id)))
+
+
+def standings(connection: Connection, signal_key: str) -> list[tuple[CaseState, Verdict | None]]:
+    """Load state and verdict of the cases that a signal stands behind, each pair once."""
+    found = connection.execute(
+        select(cases.c.state, cases.c.verdict)
+        .join(case_matches, case_matches.c.case_id == cases.c.id)
+        .where(
+            case_matches.c.signal_key == signal_key,
+            case_matches.c.support == Support.ACTIVE.value,
+        )
+        .distinct()
+    )
+    return [
+        (CaseState(row.state), None if row.verdict is None else Verdict(row.verdict))
+        for row in found
+    ]
+
+
 def _load_one(connection: Connection, condition: Any) -> Case | None:  # noqa: ANN401 - an SQL expression
     found = connection.execute(select(cases).where(condition)).all()
     return next(_with_matches(connection, found), None)

@@ -8,6 +8,12 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from delist.store.tables import feedback_outbox as outbox
 
+SENT, SUPERSEDED = "sent", "superseded"
+WITHDRAWN = "withdrawn"
+"""The signal was withdrawn before its feed was told; when it returns, it is news again."""
+NOT_TAKEN = "not_taken"
+"""The feed takes no feedback."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedFeedback:
@@ -21,10 +27,11 @@ class QueuedFeedback:
 
 
 def last_value(connection: Connection, signal_key: str) -> str | None:
-    """Return the newest word about a signal, sent or not."""
+    """Return the newest word about a signal that its feed was or is to be told."""
+    told = outbox.c.outcome.is_(None) | outbox.c.outcome.in_((SENT, NOT_TAKEN))
     return connection.scalar(
         select(outbox.c.value)
-        .where(outbox.c.signal_key == signal_key)
+        .where(outbox.c.signal_key == signal_key, told)
         .order_by(outbox.c.id.desc())
         .limit(1)
     )
@@ -35,7 +42,7 @@ def queue(connection: Connection, *, feed: str, signal_key: str, value: str, now
     connection.execute(
         update(outbox)
         .where(outbox.c.signal_key == signal_key, outbox.c.done_at.is_(None))
-        .values(done_at=now, outcome="superseded")
+        .values(done_at=now, outcome=SUPERSEDED)
     )
     connection.execute(
         insert(outbox).values(
