@@ -331,7 +331,7 @@ class MatchEventKind(StrEnum):
     ENDED = "ended"
     """The bytes at the URL changed and no longer match."""
     ALIAS = "alias"
-    """Another URL now leads to an image that matches."""
+    """Another URL now leads to an image that matches, or the engine gave it another id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,8 +83,9 @@ class VisitRecorder:
             matches = self._store_matches(writing, key, hashed, nearest)
             self._note_places(writing, key, visit)
             return VisitResult(image_key=key, outcome=VisitOutcome.HASHED, matches=matches)
-        self._refresh(writing, visit, held)
-        self._note_places(writing, key, visit)
+        record = self._refresh(writing, visit, held)
+        renamed = record.document_id != held.document_id
+        self._note_places(writing, key, visit, renamed=renamed)
         matches = nearest_first(self._store.images.matches(writing.txn, key).values())
         return VisitResult(image_key=key, outcome=VisitOutcome.UNCHANGED, matches=matches)
 
@@ -116,7 +117,7 @@ class VisitRecorder:
         )
         images.put(writing.txn, record)
 
-    def _refresh(self, writing: _Writing, visit: ImageVisit, held: ImageRecord) -> None:
+    def _refresh(self, writing: _Writing, visit: ImageVisit, held: ImageRecord) -> ImageRecord:
         record = replace(
             held,
             document_id=visit.document_id or held.document_id,
@@ -125,6 +126,7 @@ class VisitRecorder:
             seen_at=writing.now,
         )
         self._store.images.put(writing.txn, record)
+        return record
 
     def _store_matches(
         self,
@@ -153,12 +155,16 @@ class VisitRecorder:
         replace_matches(self._store, writing.txn, key, matches, now=writing.now)
         return nearest_first(matches)
 
-    def _note_places(self, writing: _Writing, key: bytes, visit: ImageVisit) -> None:
-        """Note pages and other URLs; where an image that matches changes its URLs, log it."""
+    def _note_places(
+        self, writing: _Writing, key: bytes, visit: ImageVisit, *, renamed: bool = False
+    ) -> None:
+        """Note pages and other URLs; where an image that matches changes its names, log it."""
         images = self._store.images
         for page_url in visit.page_urls:
             images.add_page(writing.txn, key, page_url)
         affected = set(images.drop_alias(writing.txn, key))  # it is an image of its own now
+        if renamed:
+            affected.add(key)
         for alias in (*visit.aliases, *self._forget_moved(writing, key, visit.aliases)):
             affected.update(images.add_alias(writing.txn, key, alias))
         for image_key in sorted(affected):
@@ -167,9 +173,7 @@ class VisitRecorder:
                 event = MatchEvent(kind=MatchEventKind.ALIAS, match=match, at=writing.now)
                 images.log.append(writing.txn, event)
 
-    def _forget_moved(
-        self, writing: _Writing, key: bytes, aliases: Sequence[str]
-    ) -> Iterator[str]:
+    def _forget_moved(self, writing: _Writing, key: bytes, aliases: Sequence[str]) -> Iterator[str]:
         """Forget images whose own URL now leads to another; yield what led to them before.
 
         The bytes that were there cannot be had under that URL any more, so nothing may
