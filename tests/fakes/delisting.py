@@ -207,6 +207,11 @@ class World:
         visit = ImageVisit(image_url=url, hashed=hashed, document_id=document_id, **seen)  # type: ignore[arg-type]
         return self.delist.indexer.record_visits([visit])[0]
 
+    def visit_all(self, images: Mapping[str, HashedImage]) -> None:
+        """Meet many images in one batch."""
+        visits = [ImageVisit(image_url=url, hashed=hashed) for url, hashed in images.items()]
+        self.delist.indexer.record_visits(visits)
+
     def scan(self) -> None:
         self.delist.scan_delta()
 
