@@ -78,11 +78,9 @@ class HashColumn:
             StoreDamagedError: the chunk is missing or breaks its layout.
         """
         raw = txn.get(_chunk_key(number), db=self._chunks)
-        if raw is None or len(raw) != self._size:
-            raise StoreDamagedError(f"hash chunk {number} is missing or has a wrong size")
-        header = (_MAGIC, _VERSION, self.digests_per_row, self.rows_per_chunk)
-        if _HEADER.unpack_from(raw) != header:
-            raise StoreDamagedError(f"hash chunk {number} has an unknown layout")
+        if raw is None:
+            raise StoreDamagedError(f"hash chunk {number} is missing")
+        self._check(number, raw)
         flat = np.frombuffer(raw, dtype=np.uint8)
         rows = self.rows_per_chunk
         return ColumnChunk(
@@ -90,6 +88,13 @@ class HashColumn:
             owners=flat[self._owners_at : self._flags_at].reshape(rows, OWNER_BYTES),
             flags=flat[self._flags_at :],
         )
+
+    def _check(self, number: int, raw: bytes | memoryview) -> None:
+        if len(raw) != self._size:
+            raise StoreDamagedError(f"hash chunk {number} has a wrong size")
+        header = (_MAGIC, _VERSION, self.digests_per_row, self.rows_per_chunk)
+        if _HEADER.unpack_from(raw) != header:
+            raise StoreDamagedError(f"hash chunk {number} has an unknown layout")
 
     def writer(self, txn: lmdb.Transaction) -> "ColumnWriter":
         """Start changes; each chunk is written once, when the ``with`` block is left."""
@@ -115,9 +120,14 @@ class HashColumn:
         txn.put(row.to_bytes(8), b"", db=self._free)
 
     def load(self, txn: lmdb.Transaction, number: int) -> bytearray:
-        """Copy a chunk for changing it, or start an empty one."""
+        """Copy a chunk for changing it, or start an empty one.
+
+        Raises:
+            StoreDamagedError: the chunk breaks its layout.
+        """
         raw = txn.get(_chunk_key(number), db=self._chunks)
         if raw is not None:
+            self._check(number, raw)
             return bytearray(raw)
         empty = bytearray(self._size)
         _HEADER.pack_into(empty, 0, _MAGIC, _VERSION, self.digests_per_row, self.rows_per_chunk)
@@ -131,6 +141,9 @@ class HashColumn:
         self, raw: bytearray, position: int, *, digests: bytes, owner: bytes, flag: int
     ) -> None:
         """Write one row into a chunk's bytes."""
+        if len(digests) != self._row_bytes or len(owner) != OWNER_BYTES:
+            # A slice of another length would shift every row behind it.
+            raise ValueError(f"a row has {self._row_bytes} and {OWNER_BYTES} bytes")
         at = _HEADER.size + position * self._row_bytes
         raw[at : at + self._row_bytes] = digests
         at = self._owners_at + position * OWNER_BYTES

@@ -1,0 +1,205 @@
+"""Hash columns on a real LMDB: rows, chunks, free rows, and a layout that is checked."""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from indexer.errors import StoreDamagedError
+from indexer.store.columns import HashColumn
+from indexer.store.environment import Environment
+from tests.fakes.signals import SETTINGS
+
+ROWS, PER_ROW = 4, 2
+operations = st.lists(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "add", "remove", "replace"]), st.integers(0, 100)),
+        max_size=8,
+    ),
+    max_size=6,
+)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[Environment]:
+    with Environment(tmp_path / "store", SETTINGS) as opened:
+        yield opened
+
+
+@pytest.fixture
+def column(environment: Environment) -> HashColumn:
+    return make_column(environment)
+
+
+def make_column(
+    environment: Environment, *, rows: int = ROWS, per_row: int = PER_ROW
+) -> HashColumn:
+    return HashColumn(environment, "hashes", digests_per_row=per_row, rows_per_chunk=rows)
+
+
+def row_of(number: int) -> bytes:
+    return bytes([number % 255 + 1]) * 32 * PER_ROW
+
+
+def owner_of(number: int) -> bytes:
+    return number.to_bytes(16)
+
+
+def read(environment: Environment, column: HashColumn) -> dict[int, tuple[bytes, bytes, int]]:
+    """Map live rows to digests, owner and flag; check that free rows are zero."""
+    found = {}
+    with environment.read() as txn:
+        for number in range(column.chunk_count(txn)):
+            chunk = column.chunk(txn, number)
+            for at, flag in enumerate(chunk.flags.tolist()):
+                digests, owner = chunk.digests[at].tobytes(), chunk.owners[at].tobytes()
+                if flag:
+                    found[number * ROWS + at] = (digests, owner, flag)
+                else:
+                    assert not any(digests + owner)
+    return found
+
+
+def stored(environment: Environment) -> bytes:
+    """Read the bytes of the first chunk."""
+    database = environment.database(b"hashes")
+    with environment.read() as txn:
+        raw = txn.get(bytes(8), db=database)
+        assert raw is not None
+        return raw.tobytes() if isinstance(raw, memoryview) else raw
+
+
+@settings(deadline=None, max_examples=60)
+@given(operations)
+def test_rows_equal_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, transactions: list[list[tuple[str, int]]]
+) -> None:
+    """Any changes in any transactions: live rows as in a dictionary, free rows zero and reused."""
+    model: dict[int, tuple[bytes, bytes, int]] = {}
+    most = 0
+    with Environment(tmp_path_factory.mktemp("column") / "store", SETTINGS) as environment:
+        column = make_column(environment)
+        for changes in transactions:
+            with environment.write() as txn, column.writer(txn) as writer:
+                for what, number in changes:
+                    digests, owner, flag = row_of(number), owner_of(number), 1 + number % 2
+                    if what == "add":
+                        row = writer.add(digests=digests, owner=owner, flag=flag)
+                        assert row not in model
+                        model[row] = (digests, owner, flag)
+                        most = max(most, len(model))
+                    elif model:
+                        row = sorted(model)[number % len(model)]
+                        if what == "remove":
+                            writer.remove(row)
+                            del model[row]
+                        else:
+                            writer.replace(row, digests=digests, owner=owner)
+                            model[row] = (digests, owner, 1)
+            assert read(environment, column) == model
+        with environment.read() as txn:
+            assert column.chunk_count(txn) == -(-most // ROWS)
+
+
+def test_an_error_leaves_no_change(environment: Environment, column: HashColumn) -> None:
+    """Neither rows nor free rows of a transaction that failed are kept."""
+    with environment.write() as txn, column.writer(txn) as writer:
+        first = writer.add(digests=row_of(1), owner=owner_of(1))
+    before = read(environment, column)
+
+    def fail() -> None:
+        with environment.write() as txn, column.writer(txn) as writer:
+            writer.remove(first)
+            writer.add(digests=row_of(2), owner=owner_of(2))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert read(environment, column) == before
+    with environment.write() as txn, column.writer(txn) as writer:
+        assert writer.add(digests=row_of(3), owner=owner_of(3)) == first + 1
+
+
+def test_a_reader_keeps_its_state(environment: Environment, column: HashColumn) -> None:
+    """Arrays of a read transaction do not change while others write."""
+    with environment.write() as txn, column.writer(txn) as writer:
+        row = writer.add(digests=row_of(1), owner=owner_of(1))
+    with environment.read() as reading:
+        chunk = column.chunk(reading, 0)
+        with environment.write() as txn, column.writer(txn) as writer:
+            writer.remove(row)
+        assert chunk.digests[row].tobytes() == row_of(1)
+        assert not chunk.digests.flags.writeable
+
+
+def test_the_layout_is_as_written(environment: Environment, column: HashColumn) -> None:
+    """The bytes of a chunk are those that the module describes."""
+    with environment.write() as txn, column.writer(txn) as writer:
+        writer.add(digests=row_of(1), owner=owner_of(1))
+        writer.add(digests=row_of(2), owner=owner_of(2), flag=2)
+    raw = stored(environment)
+
+    assert raw[:16] == struct.pack("<4sHHI4x", b"DLHC", 1, PER_ROW, ROWS)
+    assert raw[16:] == (
+        (row_of(1) + row_of(2)).ljust(ROWS * PER_ROW * 32, b"\0")
+        + (owner_of(1) + owner_of(2)).ljust(ROWS * 16, b"\0")
+        + b"\1\2\0\0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("at", "value"), [(0, b"X"), (4, b"\x02"), (6, b"\x03"), (8, b"\x05"), (None, b"")]
+)
+def test_damaged_chunks_are_refused(
+    environment: Environment, column: HashColumn, at: int | None, value: bytes
+) -> None:
+    """Another mark, version, row width, row count or size is damage, never read as digests."""
+    database = environment.database(b"hashes")
+    with environment.write() as txn, column.writer(txn) as writer:
+        writer.add(digests=row_of(1), owner=owner_of(1))
+    raw = stored(environment)
+    with environment.write() as txn:
+        changed = raw[:-1] if at is None else raw[:at] + value + raw[at + 1 :]
+        txn.put(bytes(8), changed, db=database)
+
+    with environment.read() as txn, pytest.raises(StoreDamagedError):
+        column.chunk(txn, 0)
+    with environment.read() as txn, pytest.raises(StoreDamagedError):
+        column.chunk(txn, 1)
+
+
+@pytest.mark.parametrize("shape", [{"rows": ROWS + 1}, {"per_row": PER_ROW + 1}])
+def test_a_column_of_another_shape_is_not_overwritten(
+    environment: Environment, column: HashColumn, shape: dict[str, int]
+) -> None:
+    """Writing into chunks of another layout is refused; their rows stay."""
+    with environment.write() as txn, column.writer(txn) as writer:
+        writer.add(digests=row_of(1), owner=owner_of(1))
+    other = make_column(environment, **shape)
+    digests = bytes(other.digests_per_row * 32)
+
+    def write() -> None:
+        with environment.write() as txn, other.writer(txn) as writer:
+            writer.add(digests=digests, owner=owner_of(2))
+
+    with pytest.raises(StoreDamagedError):
+        write()
+    assert len(read(environment, column)) == 1
+
+
+@pytest.mark.parametrize(("digests", "owner"), [(b"short", owner_of(1)), (row_of(1), b"short")])
+def test_a_row_of_another_size_is_refused(
+    environment: Environment, column: HashColumn, digests: bytes, owner: bytes
+) -> None:
+    """A row that is too short or too long must not shift those behind it."""
+
+    def write() -> None:
+        with environment.write() as txn, column.writer(txn) as writer:
+            writer.add(digests=digests, owner=owner)
+
+    with pytest.raises(ValueError, match="bytes"):
+        write()
+    assert read(environment, column) == {}
