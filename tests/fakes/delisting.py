@@ -6,9 +6,12 @@ matches without drawing a picture.
 """
 
 import random
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
@@ -161,10 +164,21 @@ class Listener:
         self.words.extend(feedback)
 
 
+@cache
+def _new_stores() -> tempfile.TemporaryDirectory[str]:
+    """Create stores once in a process; migrations take a while."""
+    folder = tempfile.TemporaryDirectory()
+    with Delist(DelistSettings(indexer=IndexerSettings(data_dir=Path(folder.name)))) as delist:
+        delist.create()
+    return folder
+
+
 class World:
     """Everything in one data directory."""
 
     def __init__(self, data_dir: Path, *, policy_file: Path | None = None) -> None:
+        if not data_dir.exists():
+            shutil.copytree(_new_stores().name, data_dir)
         self.clock = Clock()
         self.feed = ListFeed()
         self.listener = Listener()

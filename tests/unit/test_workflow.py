@@ -131,7 +131,6 @@ class Delisting(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        shutil.copytree(TEMPLATE, self.folder / "data")
         self.world = World(self.folder / "data")
         self.keys = {
             self.world.delist.indexer.store.signals.key(
@@ -334,16 +333,9 @@ class Delisting(RuleBasedStateMachine):
             return list(connection.exec_driver_sql("select * from feedback_outbox order by id"))
 
 
-TEMPLATE = Path()
-
-
-def test_any_order_of_events_ends_in_the_truth(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_order_of_events_ends_in_the_truth() -> None:
     """Whatever feed, web and people do in whatever order, records say what is true."""
     assert [canonical_url(url) for url in (*URLS, *ALIASES)] == [*URLS, *ALIASES]
-    World(tmp_path / "template").close()
-    monkeypatch.setattr(f"{__name__}.TEMPLATE", tmp_path / "template")
     run_state_machine_as_test(
         Delisting,
         settings=settings(

@@ -1,0 +1,119 @@
+"""kill -9 at any point of intake: after a repeat the same cases and records, each once."""
+
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from delist.model import CaseState
+from tests.fakes.delisting import World, digest_of, image_near
+
+IMAGES, KILLS = 700, 6
+NEAR, OTHER, GONE = digest_of("near"), digest_of("other"), digest_of("gone")
+
+_INTAKE = """
+import sys
+from pathlib import Path
+from delist.build import Delist
+with Delist.open(data_dir=Path(sys.argv[1])) as delist:
+    delist.create()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    report = delist.take_in()
+    print(report.complete, flush=True)
+"""
+
+
+def place(number: int) -> str:
+    return f"https://site.example/{number}.jpg"
+
+
+def prepare(folder: Path) -> None:
+    """Leave matches, aliases and withdrawals in the logs, part of them taken in already."""
+    with World(folder) as world:
+        world.offer(NEAR, OTHER, GONE)
+        near = [{NEAR: 3}, {OTHER: 25}, {GONE: 4}, {GONE: 5, OTHER: 10}]
+        world.visit_all(
+            {place(n): image_near(near[n % len(near)], name=n) for n in range(IMAGES // 2)}
+        )
+        world.take_in()
+        world.withdraw(GONE)
+        world.visit_all(
+            {place(n): image_near(near[n % len(near)], name=n) for n in range(IMAGES // 2, IMAGES)}
+        )
+        world.visit(place(0), None, aliases=("https://cdn.example/0",))
+        world.visit(place(4), image_near(name="other bytes"))
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", _INTAKE, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def outcome(folder: Path) -> dict[str, list[Any]]:
+    """Everything that intake wrote, without the ids and times that differ from run to run."""
+    with World(folder) as world:
+        records = world.ledger()
+        assert world.delist.verify_ledger() == len(records)
+        assert [record.sequence for record in records] == list(range(1, len(records) + 1))
+        report = world.take_in()
+        assert (report.matches, world.ledger()) == (0, records)
+        with world.delist.database.read() as connection:
+            words = connection.exec_driver_sql(
+                "select value, outcome is null, count(*) from feedback_outbox"
+                " group by 1, 2 order by 1, 2"
+            ).all()
+            decisions = connection.exec_driver_sql(
+                "select image_url, action, actor from decisions join cases"
+                " on cases.id = case_id order by decisions.id"
+            ).all()
+        return {
+            "records": [
+                (r.action, r.image_url, r.state, r.reason_code, r.basis.distance_bits)
+                for r in records
+            ],
+            "cases": sorted((c.image_url, c.state, len(c.matches)) for c in world.cases()),
+            "words": [tuple(row) for row in words],
+            "decisions": [tuple(row) for row in decisions],
+        }
+
+
+def test_killed_intake_ends_as_if_it_never_was(tmp_path: Path) -> None:
+    """Whatever was under way is done again, whole; nothing is there twice, nothing is missing."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    prepare(whole)
+    shutil.copytree(whole, killed)
+    with start(whole) as child:
+        began = time.monotonic()
+        assert child.communicate("\n")[0] == "True\n"
+        takes_s = time.monotonic() - began
+
+    rng = random.Random(4)
+    struck = 0
+    for _ in range(KILLS):
+        with start(killed) as child:
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+            time.sleep(rng.uniform(0, takes_s / 2))
+            struck += child.poll() is None
+            child.kill()
+    with start(killed) as child:
+        assert child.communicate("\n")[0] == "True\n"
+
+    assert struck > KILLS // 2
+    expected = outcome(whole)
+    assert outcome(killed) == expected
+    assert len(expected["cases"]) > IMAGES // 2
+    states = {state for _, state, _ in expected["cases"]}
+    assert states == {CaseState.OPEN, CaseState.SUPPRESSED, CaseState.WITHDRAWN}
