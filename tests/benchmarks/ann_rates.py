@@ -1,0 +1,138 @@
+"""Rates of exact look-ups: the multi-index, faiss flat and the public client's index, in one run.
+
+    python tests/benchmarks/ann_rates.py [--signals 1000000] [--kind random|photos] [--photos FILE]
+
+One thread. Every round takes each index in turn with the same queries, so that what else runs
+on the machine slows all alike; the median of the rounds' rates and of their ratios is printed.
+Half of the queries are held digests with 0 to 40 bits changed. ``photos`` takes uint8[n, 32]
+digests of photographs from a .npy file, with their signs changed as mirroring and turning do,
+and near copies until there are enough. The others are asked for fewer queries, since batches gain
+them nothing. Peer: ``PDQMultiHashIndex`` of threatexchange, which is what ``PDQIndex`` asks;
+its faiss index is asked directly, without the client's Python.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import numpy as np
+from threatexchange.signal_type.pdq.pdq_faiss_matcher import PDQMultiHashIndex
+
+from indexer.ann import FlatIndex, MihIndex
+from indexer.ann.mih import load_kernels
+from indexer.ports import Digests
+
+RADIUS = 31
+OTHERS = {"flat": 128, "peer": 512}
+"""The slower ones, and how many queries they are asked a round."""
+
+Find = Callable[[Digests], Any]
+
+
+def flipped(rng: np.random.Generator, digests: Digests, most_bits: int) -> Digests:
+    """Flip 0 to ``most_bits`` bits of each digest."""
+    ranks = rng.random((len(digests), 256), np.float32).argsort(axis=1).argsort(axis=1)
+    flips = ranks < rng.integers(0, most_bits + 1, (len(digests), 1))
+    changed: Digests = digests ^ np.packbits(flips, axis=1)
+    return changed
+
+
+def photo_digests(rng: np.random.Generator, path: str, count: int) -> tuple[Digests, Digests]:
+    """Return ``count`` digests like photographs', and others to ask for that are not among them.
+
+    A mirrored picture's odd coefficients change sign: an XOR with stripes.
+    """
+    photos = rng.permutation(np.load(path))
+    apart, photos = photos[:8_192], photos[8_192:]
+    rows, columns = np.arange(16)[:, None] % 2, np.arange(16)[None] % 2
+    masks = [0 * rows * columns, rows + 0 * columns, columns + 0 * rows, (rows + columns) % 2]
+    pool = np.concatenate([photos ^ np.packbits(mask.ravel().astype(bool)) for mask in masks])
+    copies = [pool]
+    while sum(map(len, copies)) < count:
+        copies.extend(flipped(rng, part, 30) for part in np.array_split(pool, 8))
+    return np.ascontiguousarray(np.concatenate(copies)[:count]), apart
+
+
+def timed(work: Callable[..., Any], *arguments: Any) -> float:  # noqa: ANN401 - passed on
+    """Return the seconds that something takes."""
+    start = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - start
+
+
+def rate(find: Find, queries: Digests, size: int) -> float:
+    """Return look-ups a second in batches of ``size``."""
+    seconds = 0.0
+    for first in range(0, len(queries), size):
+        seconds += timed(find, queries[first : first + size])
+    return len(queries) / seconds
+
+
+def compare(finds: dict[str, Find], queries: Digests, size: int, rounds: int) -> dict[str, float]:
+    """Measure rates in batches, and how many times the others' ours is."""
+    rates: dict[str, list[float]] = {name: [] for name in finds}
+    for number in range(rounds):
+        for name, find in finds.items():
+            first, most = (128 * number, OTHERS[name]) if name in OTHERS else (0, 64 * size)
+            asked = queries[first : first + most]
+            rates[name].append(rate(find, asked, size))
+    found = {name: float(round(statistics.median(values))) for name, values in rates.items()}
+    for name in OTHERS:
+        ratios = [ours / theirs for ours, theirs in zip(rates["ours"], rates[name], strict=True)]
+        found[f"times_{name}"] = round(statistics.median(ratios), 1)
+    return found
+
+
+def main() -> None:
+    """Measure, check against faiss flat, and print JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--signals", type=float, default=1e6)
+    parser.add_argument("--kind", choices=("random", "photos"), default="random")
+    parser.add_argument("--photos", default="/work/shared/photos/other-photos.npy")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    faiss.omp_set_num_threads(1)
+    rng = np.random.default_rng(1)
+    count = int(options.signals)
+    if options.kind == "random":
+        held = rng.integers(0, 256, (count, 32), dtype=np.uint8)
+        apart = rng.integers(0, 256, (8_192, 32), dtype=np.uint8)
+    else:
+        held, apart = photo_digests(rng, options.photos, count)
+    near = flipped(rng, held[rng.integers(0, count, 8_192)], 40)
+    queries = rng.permutation(np.concatenate([near, apart]))
+
+    report: dict[str, Any] = {"kind": options.kind, "signals": count}
+    load_kernels()
+    indexes: list[Any] = []
+    report["build_s"] = round(timed(lambda: indexes.append(MihIndex(held))), 2)
+    index, flat, client = indexes[0], FlatIndex(held), PDQMultiHashIndex()
+    report["bytes_a_signal"] = round(index.arrays.size_bytes / count)
+    client.mih_index.nflip = RADIUS // client.mih_index.nhash  # as its search() sets it
+    peer = client.faiss_index
+    report["peer_build_s"] = round(timed(peer.add_with_ids, held, np.arange(count)), 2)
+    finds: dict[str, Find] = {
+        "ours": lambda batch: index.find(batch, threshold_bits=RADIUS),
+        "flat": lambda batch: flat.find(batch, threshold_bits=RADIUS),
+        "peer": lambda batch: peer.range_search(batch, RADIUS + 1),
+    }
+
+    found, wanted = finds["ours"](queries[:256]), finds["flat"](queries[:256])
+    if not all((ours == theirs).all() for ours, theirs in zip(found, wanted, strict=True)):
+        raise SystemExit("not exact")
+    report["peer_recall"] = float(finds["peer"](queries[:256])[0][-1] / len(found[0]))
+    for name, asked in (("ours", 4_000), ("peer", 200)):
+        alone = [timed(finds[name], query) for query in queries[:asked, None]]
+        report[f"{name}_single_p50_us"] = round(statistics.median(alone) * 1e6, 1)
+    for size in (64, 4_096, 16_384):
+        report[f"batch_{size}"] = compare(finds, queries, size, options.rounds)
+    sys.stdout.write(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
