@@ -40,10 +40,14 @@ class Store:
         make_private(data_dir)
         secret = load_or_create_secret(data_dir / "secrets" / "signal-key")
         self._environment = Environment(data_dir / "store", settings)
-        self.signals = SignalStore(self._environment, secret)
-        self.images = ImageStore(self._environment)
-        self.feed_cursors = CursorStore(self._environment, "feed_cursors", FeedCursor)
-        self.scan_cursors = CursorStore(self._environment, "scan_cursors", ScanCursor)
+        try:
+            self.signals = SignalStore(self._environment, secret)
+            self.images = ImageStore(self._environment)
+            self.feed_cursors = CursorStore(self._environment, "feed_cursors", FeedCursor)
+            self.scan_cursors = CursorStore(self._environment, "scan_cursors", ScanCursor)
+        except BaseException:
+            self._environment.close()
+            raise
 
     def read(self) -> AbstractContextManager[lmdb.Transaction]:
         """Open a read transaction: one consistent state of everything."""

@@ -26,6 +26,7 @@ SCHEMA = b"1"
 _META = b"meta"
 _SCHEMA_KEY = b"schema"
 _MAX_DATABASES = 32
+_OPEN = "open"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -41,7 +42,7 @@ _OPENING = threading.RLock()
 
 
 def _open(path: Path, settings: StoreSettings) -> lmdb.Environment:
-    with _translated("open"):
+    with _translated(_OPEN):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return lmdb.open(
             str(path),
@@ -78,7 +79,7 @@ class Environment:
                 raise
 
     def _claim(self) -> None:
-        with _translated("open"):
+        with _translated(_OPEN):
             self._env.reader_check()
             meta = self._env.open_db(_META)
             with self._env.begin(db=meta) as txn:
@@ -97,7 +98,7 @@ class Environment:
 
     def database(self, name: bytes) -> Database:
         """Open a named database, creating it when it is missing."""
-        with _translated("open"), _OPENING:
+        with _translated(_OPEN), _OPENING:
             # In a write transaction: a handle that was opened in a read transaction ends with it.
             return self._env.open_db(name)
 
@@ -141,7 +142,10 @@ class Environment:
 
 @contextmanager
 def _translated(action: str) -> Iterator[None]:
-    """Turn LMDB's and the file system's errors into ours, naming what to do."""
+    """Turn LMDB's errors into ours, naming what to do; on opening the file system's too.
+
+    Inside a transaction an OSError is the caller's: LMDB raises its own classes.
+    """
     try:
         yield
     except lmdb.MapFullError:
@@ -152,6 +156,8 @@ def _translated(action: str) -> Iterator[None]:
     except lmdb.ReadersFullError:
         raise StoreError("too many processes read the store; raise store.max_readers") from None
     except (lmdb.Error, OSError) as error:
+        if action != _OPEN and isinstance(error, OSError):
+            raise
         code = getattr(error, "errno", None) or (error.args[0] if error.args else None)
         text = str(error)
         if code in _FULL or any(os.strerror(number) in text for number in _FULL):

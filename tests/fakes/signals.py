@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import faiss
+
 from delist.ops.standin.state import BadRequestError, FeedState
 from indexer.ann import FlatIndex
 from indexer.errors import PageTokenExpiredError
@@ -30,6 +32,9 @@ from indexer.model import (
 from indexer.settings import StoreSettings
 from indexer.store import Store
 from indexer.sync import FeedSync, SyncReport
+
+# Tests run beside each other, and threads of OpenMP that wait for a core spin.
+faiss.omp_set_num_threads(1)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW_S = int(NOW.timestamp())
