@@ -54,4 +54,6 @@ def is_valid(
 
 
 def _hash(secret: bytes, case_key: str, code: str) -> str:
-    return blake2b(f"{case_key}\0{code}".encode(), key=secret, digest_size=32).hexdigest()
+    # What was typed need not be text: bytes that are no UTF-8 come as surrogates.
+    offered = f"{case_key}\0{code}".encode("utf-8", "surrogatepass")
+    return blake2b(offered, key=secret, digest_size=32).hexdigest()

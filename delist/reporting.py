@@ -18,6 +18,8 @@ from delist import emission
 from delist.errors import UnknownCaseRefError
 from delist.model import Case, CaseState, Support, SuppressionRecord
 from delist.store import Database, cases, ledger
+from indexer.match import FEED_KIND_PDQ
+from indexer.model import Signal
 from indexer.store import Store
 from indexer.url import host_of
 
@@ -31,7 +33,7 @@ _STATUS = {
 
 CANNOT_SEE = (
     "Copies that were cropped, framed or turned by a few degrees may not be found.",
-    "Only images that this search engine has visited are compared.",
+    "Only images that this search engine has visited are compared. Videos are not compared yet.",
     "Delisting takes an image out of these search results, not off the website.",
 )
 HELP = (
@@ -72,7 +74,7 @@ class SurvivorReport:
     Attributes:
         case_status: ``active``, or ``ended`` when the case was withdrawn or deleted.
         access: ``full`` with a valid access code, otherwise ``summary``.
-        hashes: how many hashes the case has here.
+        hashes: how many hashes of the case are compared; those of videos are not.
         images: with full access only.
     """
 
@@ -116,6 +118,11 @@ def survivor_report(
             return SurvivorReport(
                 case_ref=case_ref, generated_at=generated_at, case_status="ended", access=access
             )
+        compared = sum(
+            _is_compared(store.signals.find(txn, key))
+            for key, is_live in signals.items()
+            if is_live
+        )
         with database.read() as connection:
             found = _cases_of(cases.supported_by(connection, live), set(live))
             effective = {
@@ -140,7 +147,7 @@ def survivor_report(
         generated_at=generated_at,
         case_status="active",
         access=access,
-        hashes=len(live),
+        hashes=compared,
         found=len(found),
         delisted=count["delisted"],
         under_review=count["under_review"],
@@ -184,6 +191,10 @@ def defang(url: str) -> str:
     netloc = f"{userinfo}{at}{address.replace('.', '[.]')}"
     rest = url.split("://", 1)[1][len(parts.netloc) :]
     return f"{parts.scheme.replace('http', 'hxxp')}://{netloc}{rest}"
+
+
+def _is_compared(signal: Signal | None) -> bool:
+    return signal is not None and signal.kind == FEED_KIND_PDQ
 
 
 def _cases_of(candidates: Sequence[Case], live: set[str]) -> list[Case]:

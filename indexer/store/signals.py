@@ -76,7 +76,7 @@ class SignalStore:
 
     def case_key(self, case_ref: str) -> bytes:
         """Name a case reference without holding it."""
-        return self._keyed(b"case", case_ref.strip().encode())
+        return self._keyed(b"case", case_ref.strip().encode("utf-8", "surrogatepass"))
 
     def _keyed(self, *parts: bytes) -> bytes:
         joined = b"".join(len(part).to_bytes(4) + part for part in parts)
