@@ -46,9 +46,13 @@ class JobSettings:
         "Seconds between two syncs of the feeds, each followed by the re-scan for new signals,\n"
         "intake and feedback.",
         low=1,
+        high=30 * 24 * 3600,
     )
     full_scan_s: int = setting(
-        7 * 24 * 3600, "Seconds between two comparisons of everything with everything.", low=1
+        7 * 24 * 3600,
+        "Seconds between two comparisons of everything with everything.",
+        low=1,
+        high=366 * 24 * 3600,
     )
     stop_s: int = setting(
         10, "Seconds that a job under way may take to stop after SIGTERM.", low=1, high=14
