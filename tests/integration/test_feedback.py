@@ -1,4 +1,4 @@
-"""What the feeds are told of their signals (DESIGN.md 9): the right word, in order, without loss."""
+"""What the feeds are told of their signals (DESIGN.md 9): the right word, in order, not lost."""
 
 from collections.abc import Iterator
 from datetime import timedelta
