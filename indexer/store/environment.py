@@ -27,7 +27,10 @@ _META = b"meta"
 _SCHEMA_KEY = b"schema"
 _MAX_DATABASES = 32
 _OPEN = "open"
+_READER_BYTES = 64
+"""A reader's slot in LMDB's lock file; its header takes two more."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LITTLE_ROOM_BYTES = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -42,8 +45,9 @@ _OPENING = threading.RLock()
 
 
 def _open(path: Path, settings: StoreSettings) -> lmdb.Environment:
-    with _translated(_OPEN):
+    with _translated(_OPEN, path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _reserve_lock(path / "lock.mdb", settings.max_readers)
         return lmdb.open(
             str(path),
             map_size=settings.map_size_bytes,
@@ -51,6 +55,22 @@ def _open(path: Path, settings: StoreSettings) -> lmdb.Environment:
             max_readers=settings.max_readers,
             mode=0o600,
         )
+
+
+def _reserve_lock(path: Path, max_readers: int) -> None:
+    """Take the room of LMDB's lock file before LMDB maps it.
+
+    LMDB leaves it full of holes. On a full disk the first touch of one would end the
+    process by SIGBUS; so it is an error here. The size is never changed: other
+    processes have mapped it. To be called before this process opens the environment,
+    since closing the file drops the locks that the process holds on it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        size = os.fstat(descriptor).st_size or (max_readers + 2) * _READER_BYTES
+        os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
 
 
 class Environment:
@@ -79,7 +99,7 @@ class Environment:
                 raise
 
     def _claim(self) -> None:
-        with _translated(_OPEN):
+        with _translated(_OPEN, self.path):
             self._env.reader_check()
             meta = self._env.open_db(_META)
             with self._env.begin(db=meta) as txn:
@@ -98,14 +118,14 @@ class Environment:
 
     def database(self, name: bytes) -> Database:
         """Open a named database, creating it when it is missing."""
-        with _translated(_OPEN), _OPENING:
+        with _translated(_OPEN, self.path), _OPENING:
             # In a write transaction: a handle that was opened in a read transaction ends with it.
             return self._env.open_db(name)
 
     @contextmanager
     def read(self) -> Iterator[lmdb.Transaction]:
         """Open a read transaction: one consistent state of everything."""
-        with _translated("read"), self._env.begin(buffers=True) as txn:
+        with _translated("read", self.path), self._env.begin(buffers=True) as txn:
             yield txn
 
     @contextmanager
@@ -115,7 +135,7 @@ class Environment:
         Raises:
             StoreFullError: the map or the disk is full; nothing of the block was kept.
         """
-        with _translated("write"), self._env.begin(write=True, buffers=True) as txn:
+        with _translated("write", self.path), self._env.begin(write=True, buffers=True) as txn:
             yield txn
 
     def close(self) -> None:
@@ -141,7 +161,7 @@ class Environment:
 
 
 @contextmanager
-def _translated(action: str) -> Iterator[None]:
+def _translated(action: str, path: Path) -> Iterator[None]:
     """Turn LMDB's errors into ours, naming what to do; on opening the file system's too.
 
     Inside a transaction an OSError is the caller's: LMDB raises its own classes.
@@ -158,15 +178,28 @@ def _translated(action: str) -> Iterator[None]:
     except (lmdb.Error, OSError) as error:
         if action != _OPEN and isinstance(error, OSError):
             raise
-        code = getattr(error, "errno", None) or (error.args[0] if error.args else None)
-        text = str(error)
-        if code in _FULL or any(os.strerror(number) in text for number in _FULL):
+        if _says(error, *_FULL) or (_says(error, errno.EIO) and _is_full(path)):
             raise StoreFullError(
                 "the disk is full; free some space and repeat the command "
                 "(nothing of the last write was kept)"
             ) from None
-        if isinstance(error, OSError) and not isinstance(error, lmdb.Error):
+        if isinstance(error, OSError):
             reason = os.strerror(error.errno) if error.errno else type(error).__name__
         else:
-            reason = text.rpartition(": ")[2] or type(error).__name__
+            reason = str(error).rpartition(": ")[2] or type(error).__name__
         raise StoreError(f"cannot {action} the store: {reason}") from None
+
+
+def _says(error: Exception, *numbers: int) -> bool:
+    """Say whether an error is one of these of the system; LMDB gives them as text."""
+    code = getattr(error, "errno", None) or (error.args[0] if error.args else None)
+    return code in numbers or any(os.strerror(number) in str(error) for number in numbers)
+
+
+def _is_full(path: Path) -> bool:
+    """Say whether the disk has no room; LMDB calls a write that it cut short an I/O error."""
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _LITTLE_ROOM_BYTES
