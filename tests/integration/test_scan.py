@@ -195,6 +195,18 @@ def test_a_signal_that_returns_is_scanned_for(store: Store) -> None:
     assert len(logged(store)) == 2 * len(held(store))
 
 
+def test_a_delta_leaves_matches_of_older_signals(store: Store) -> None:
+    """An image that also matches an older signal keeps that match, as it was logged."""
+    images = [make_image(number, {2: SIGNALS[0], 11: flip(SIGNALS[1], 6)}) for number in range(3)]
+    index(store, images)
+    for digest in SIGNALS[:2]:
+        add_signals(store, [digest])
+        delta(store)
+
+    assert held(store) == brute_force(store, images, SIGNALS[:2])
+    assert sorted(logged(store)) == sorted(held(store))
+
+
 def test_what_was_matched_on_a_visit_is_not_logged_again(store: Store) -> None:
     """An image indexed after the signal came, but before the scan, is logged once."""
     add_signals(store, SIGNALS)
