@@ -49,9 +49,9 @@ def decide(
             any more, or other bytes are there than those that the case was shown with.
     """
     actor, reason = ruling.actor.strip(), ruling.reason.strip()
-    if not actor or len(actor) > _MAX_ACTOR:
+    if not _is_text(actor, _MAX_ACTOR):
         raise UsageError(f"--actor: a name of at most {_MAX_ACTOR} characters is needed")
-    if not reason or len(reason) > _MAX_REASON:
+    if not _is_text(reason, _MAX_REASON):
         raise UsageError(f"--reason: a reason of at most {_MAX_REASON} characters is needed")
     with database.write() as connection, store.read() as txn:
         case = cases.find(connection, case_id)
@@ -84,6 +84,11 @@ def decide(
         )
         cases.add_decision(connection, decision)
     return outcome.case
+
+
+def _is_text(given: str, longest: int) -> bool:
+    # A surrogate stands for a byte of the command line that is no UTF-8.
+    return 0 < len(given) <= longest and not any("\ud800" <= sign <= "\udfff" for sign in given)
 
 
 def _action(before: CaseState | None, after: CaseState) -> Action:

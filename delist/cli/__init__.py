@@ -4,6 +4,7 @@
 user for bad input or bad configuration, and none ever shows a value.
 """
 
+import io
 import logging
 import os
 import sys
@@ -74,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, separator, rest = _split(given)
     output = Output(json_lines=_JSON in options)
     configure_logs(logging.WARNING)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # One line that is no text must not cost the answers to the others.
+        sys.stdin.reconfigure(errors="surrogateescape")
     words = [word for word in options if word != _JSON]
     try:
         app([*words, *separator, *rest], obj=output, prog_name="delist")

@@ -25,10 +25,15 @@ class Output:
 
     def result(self, document: Mapping[str, Any], text: str | None = None) -> None:
         """Print one result: the document as a JSON line, or the text."""
+        encoding = sys.stdout.encoding
         if self.json_lines:
             line = json.dumps(document, default=_plain, ensure_ascii=False)
+            if not _can_be_written(line, encoding):
+                line = json.dumps(document, default=_plain)
         else:
             line = "\n".join(_lines(document)) if text is None else text
+            if not _can_be_written(line, encoding):
+                line = line.encode(encoding, "backslashreplace").decode(encoding)
         sys.stdout.write(line + "\n")
 
     def error(self, message: str) -> None:
@@ -63,6 +68,15 @@ def document_of(record: Any, *leave_out: str) -> dict[str, Any]:  # noqa: ANN401
         for key, value in asdict(record).items()  # type: ignore[arg-type] # an instance
         if key not in leave_out
     }
+
+
+def _can_be_written(text: str, encoding: str) -> bool:
+    """Say whether text is whole: a file name that is no UTF-8 is not, nor what a terminal lacks."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plain(value: object) -> object:

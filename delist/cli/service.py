@@ -1,5 +1,6 @@
 """Setting up and running: ``init``, ``doctor``, ``run``, ``demo``, ``bench``."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -25,12 +26,13 @@ def init(
 
     context = context_of(ctx)
     config = directory / DEFAULT_CONFIG
+    policy = directory / "policy.toml"
+    there = next((path for path in (config, policy) if os.path.lexists(path)), None)
+    if there is not None:
+        raise UsageError(f"{there} is there already; nothing was changed")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for path, text in (
-            (config, annotated_configuration()),
-            (directory / "policy.toml", annotated_policy()),
-        ):
+        for path, text in ((config, annotated_configuration()), (policy, annotated_policy())):
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
     except FileExistsError as error:
