@@ -9,11 +9,12 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from delist.errors import LedgerError
 from delist.model import Basis, RecordAction, RecordDraft, RecordState, SuppressionRecord
@@ -59,27 +60,24 @@ def head(connection: Connection) -> tuple[int, str]:
 
 
 def after(connection: Connection, sequence: int) -> Iterator[SuppressionRecord]:
-    """Iterate over the records that follow a number, in order."""
+    """Iterate over the records that follow a number, in order.
+
+    Raises:
+        LedgerError: a record holds what no record says.
+    """
     while True:
-        found = connection.execute(
-            select(records)
-            .where(records.c.sequence > sequence)
-            .order_by(records.c.sequence)
-            .limit(_BATCH)
-        ).all()
+        chosen = select(records).where(records.c.sequence > sequence)
+        found = _load(connection, chosen.order_by(records.c.sequence).limit(_BATCH))
         if not found:
             return
-        for row in found:
-            yield _from_row(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+        yield from found
         sequence = found[-1].sequence
 
 
 def of_case(connection: Connection, case_id: str) -> Sequence[SuppressionRecord]:
     """Load the records of a case, in order."""
-    found = connection.execute(
-        select(records).where(records.c.case_id == case_id).order_by(records.c.sequence)
-    )
-    return [_from_row(row._mapping) for row in found]  # noqa: SLF001
+    chosen = select(records).where(records.c.case_id == case_id)
+    return _load(connection, chosen.order_by(records.c.sequence))
 
 
 def verify(connection: Connection) -> int:
@@ -91,10 +89,8 @@ def verify(connection: Connection) -> int:
     Raises:
         LedgerError: an edit, a gap or a changed order; names the first place.
     """
-    try:
+    with _readable():
         return _verify(connection)
-    except (ValueError, TypeError):
-        raise LedgerError("a record holds a value that cannot be read; it was edited") from None
 
 
 def _verify(connection: Connection) -> int:
@@ -148,6 +144,20 @@ def _hash_of(row: Mapping[Any, Any]) -> str:
     }
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _load(connection: Connection, chosen: Select[Any]) -> list[SuppressionRecord]:
+    with _readable():
+        return [_from_row(row._mapping) for row in connection.execute(chosen)]  # noqa: SLF001
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Say of a value that no record was written with that it was edited."""
+    try:
+        yield
+    except (ValueError, TypeError):
+        raise LedgerError("a record holds a value that cannot be read; it was edited") from None
 
 
 def _from_row(row: Mapping[Any, Any]) -> SuppressionRecord:
