@@ -117,6 +117,7 @@ class Delist:
                 yield sync.run(now=self.clock(), full=full, stopped=stopped, on_page=on_page)
             except FeedError as error:
                 yield FailedSync(feed=name, error=error)
+        self.indexer.publish_index()
 
     def scan_delta(
         self, *, stopped: Stopped = _never, on_progress: Progress = lambda _done, _all: None

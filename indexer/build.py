@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+import structlog
 
-from indexer.ann import FlatIndex
-from indexer.errors import SettingsError
+from indexer.ann import ExactIndexes
+from indexer.errors import IndexDamagedError, SettingsError
 from indexer.feed import StopNciiFeed, open_feed
 from indexer.hashing import hash_image
 from indexer.lookup import Lookup, match_of
@@ -27,10 +27,10 @@ from indexer.settings import (
 )
 from indexer.store import Store
 from indexer.sync import FeedSync
+from indexer.view import FoundSignals, SignalViews
 from indexer.visits import VisitRecorder, nearest_first
 
-FoundSignals = tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int32]]
-"""(rows, signal keys, distances); see ``Indexer.match_digests``."""
+_log = structlog.get_logger()
 
 
 def utc_now() -> datetime:
@@ -56,11 +56,10 @@ class Indexer:
         self.settings = settings
         self.clock = clock
         self.store = Store(settings.data_dir, settings.store)
-        self._lookup = Lookup(
-            self.store, FlatIndex, threshold_bits=settings.matching.threshold_bits
-        )
+        self._views = SignalViews(self.store, ExactIndexes(), settings.data_dir / "index")
+        self._lookup = Lookup(self._views, threshold_bits=settings.matching.threshold_bits)
         self._visits = VisitRecorder(self.store, self._lookup)
-        self.scanner = Scanner(self.store, self._lookup, FlatIndex)
+        self.scanner = Scanner(self.store, self._lookup)
 
     @classmethod
     def open(
@@ -98,7 +97,7 @@ class Indexer:
 
     def match(self, hashed: HashedImage) -> list[Match]:
         """Find the signals that an image matches, the nearest first; nothing is stored."""
-        view = self._lookup.view()
+        view = self._views.newest()
         nearest = self._lookup.nearest(view, [hashed.rows])[0]
         with self.store.read() as txn:
             matches = [
@@ -125,11 +124,12 @@ class Indexer:
         Raises:
             InvalidDigestError: not uint8[n, 32].
         """
-        view = self._lookup.view()
-        rows, signals, distances = view.index.find(
-            digests, threshold_bits=self._lookup.threshold_bits
-        )
-        return rows, view.keys[signals], distances
+        view = self._views.newest()
+        rows, keys, distances = view.find(digests, threshold_bits=self._lookup.threshold_bits)
+        with self.store.read() as txn:
+            find = self.store.signals.find
+            live = np.fromiter((find(txn, key.tobytes()) is not None for key in keys), np.bool_)
+        return rows[live], keys[live], distances[live]
 
     def match_digest_list(self, digests: Sequence[bytes]) -> list[list[Match]]:
         """Look 32-byte digests up; for each the signals that match, the nearest first.
@@ -206,6 +206,28 @@ class Indexer:
         """
         settings = self._feed_settings(name)
         return FeedSync(self.store, open_feed(settings), overlap_s=settings.overlap_s)
+
+    def publish_index(self) -> bool:
+        """Write the index as a file that all processes share, if there is reason to.
+
+        Without it every process builds its own in memory, so a full disk costs speed only.
+        """
+        try:
+            return self._views.publish_if_due(now=self.clock())
+        except OSError as error:
+            _log.warning("index.not_published", error=type(error).__name__, errno=error.errno)
+            return False
+
+    def verify_index(self) -> int | None:
+        """Check the published index whole; returns the version of the signals it holds.
+
+        Raises:
+            IndexDamagedError: a byte is not what was written, or the file is gone.
+        """
+        try:
+            return self._views.verify()
+        except OSError as error:
+            raise IndexDamagedError(f"cannot read the index: {error.strerror}") from None
 
     def feedback_receivers(self) -> dict[str, FeedbackReceiver]:
         """Map the names of the feeds that take feedback to where it is sent.

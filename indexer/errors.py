@@ -21,6 +21,7 @@ message here is safe to log and to show.
         ├── StoreVersionError      the store was written by another version of the program
         ├── StoreFullError         the map or the disk is full; nothing of the write was kept
         └── StoreDamagedError      the stored bytes break their written layout
+            └── IndexDamagedError  a generation of the index does; it can be built anew
 """
 
 from enum import StrEnum
@@ -110,3 +111,7 @@ class StoreFullError(StoreError):
 
 class StoreDamagedError(StoreError):
     """Stored bytes break their written layout."""
+
+
+class IndexDamagedError(StoreDamagedError):
+    """A generation of the index breaks its layout or its checksums. It can be built anew."""

@@ -1,18 +1,9 @@
-"""Looking digests up among the signals, always in the newest state of the store.
+"""How close images come to signals: all digests of all images as one batch."""
 
-A view is the index over all live signals at one version (the last number of
-the signal log). It is replaced when the log has moved on; whoever writes
-matches compares versions inside the write transaction, so that no image is
-stored that was not compared with every signal committed before it.
-"""
-
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import lmdb
 import numpy as np
-from numpy.typing import NDArray
 
 from indexer.model import (
     DIGEST_BYTES,
@@ -23,26 +14,10 @@ from indexer.model import (
     Match,
     variant_name,
 )
-from indexer.ports import AnnIndex, Digests
-from indexer.store import Store
+from indexer.view import SignalView, SignalViews
 
 HashRows = tuple[tuple[Background, bytes], ...]
 """As ``HashedImage.rows``."""
-
-
-@dataclass(frozen=True, slots=True)
-class SignalView:
-    """All live signals of one version.
-
-    Attributes:
-        version: last number of the signal log that it holds.
-        index: over the digests; a position in it is a row of ``keys``.
-        keys: uint8[n, 16], signal keys.
-    """
-
-    version: int
-    index: AnnIndex
-    keys: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,43 +30,11 @@ class NearestVariant:
 
 
 class Lookup:
-    """Exact look-ups in the signals of a store. Thread-safe."""
+    """Which signals the hashes of images come close to. Thread-safe."""
 
-    def __init__(
-        self, store: Store, make_index: Callable[[Digests], AnnIndex], *, threshold_bits: int
-    ) -> None:
-        self._store = store
-        self._make_index = make_index
-        self._view: SignalView | None = None
-        self._lock = threading.Lock()
+    def __init__(self, views: SignalViews, *, threshold_bits: int) -> None:
+        self.views = views
         self.threshold_bits = threshold_bits
-
-    def view(self) -> SignalView:
-        """Return the view of the newest committed state."""
-        with self._store.read() as txn:
-            return self.view_in(txn)
-
-    def view_in(self, txn: lmdb.Transaction) -> SignalView:
-        """Return the view of the state that a transaction sees."""
-        version = self._store.signals.version(txn)
-        view = self._view
-        if view is not None and view.version == version:
-            return view
-        with self._lock:
-            if self._view is None or self._view.version != version:
-                self._view = self._load(txn, version)
-            return self._view
-
-    def _load(self, txn: lmdb.Transaction, version: int) -> SignalView:
-        column = self._store.signals.column
-        digests = [np.empty((0, DIGEST_BYTES), np.uint8)]
-        keys = [np.empty((0, 16), np.uint8)]
-        for number in range(column.chunk_count(txn)):
-            chunk = column.chunk(txn, number)
-            live = chunk.flags != 0
-            digests.append(chunk.digests[live, 0])
-            keys.append(chunk.owners[live])
-        return SignalView(version, self._make_index(np.concatenate(digests)), np.concatenate(keys))
 
     def nearest(
         self, view: SignalView, images: Sequence[HashRows]
@@ -109,11 +52,11 @@ class Lookup:
             return found
         joined = b"".join(digests for rows in images for _, digests in rows)
         queries = np.frombuffer(joined, np.uint8).reshape(-1, DIGEST_BYTES)
-        hits = zip(*view.index.find(queries, threshold_bits=self.threshold_bits), strict=True)
-        for query, signal, distance in hits:
+        hits = zip(*view.find(queries, threshold_bits=self.threshold_bits), strict=True)
+        for query, signal_key, distance in hits:
             row, position = divmod(int(query), DIGESTS_PER_ROW)
             number, background = owners[row]
-            key = view.keys[signal].tobytes()
+            key = signal_key.tobytes()
             held = found[number].get(key)
             if held is None or int(distance) < held.distance_bits:
                 found[number][key] = NearestVariant(int(distance), position, background)

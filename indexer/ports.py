@@ -1,6 +1,7 @@
 """What the use cases ask of the adapters. A port exists only where two adapters do."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -29,6 +30,48 @@ class AnnIndex(Protocol):
 
         Raises:
             InvalidDigestError: ``queries`` is not uint8[n, 32].
+        """
+
+
+class MappedAnnIndex(AnnIndex, Protocol):
+    """An exact index in a file that processes share."""
+
+    @property
+    def version(self) -> int:
+        """Version of the signals that it holds."""
+
+    @property
+    def keys(self) -> NDArray[np.uint8]:
+        """Keys of the signals, uint8[n, 16], in the order of the positions."""
+
+
+class IndexFactory(Protocol):
+    """Makes indexes, in memory and in files."""
+
+    def build(self, digests: Digests) -> AnnIndex:
+        """Index digests, uint8[n, 32], in memory."""
+
+    def write(self, path: Path, digests: Digests, keys: NDArray[np.uint8], *, version: int) -> None:
+        """Write an index to a file; whole and durable when it returns.
+
+        Raises:
+            OSError: it cannot be written; no file of that name is left.
+        """
+
+    def map(self, path: Path) -> MappedAnnIndex:
+        """Map an index that was written.
+
+        Raises:
+            FileNotFoundError: there is none.
+            IndexDamagedError: it breaks its layout.
+        """
+
+    def verify(self, path: Path) -> None:
+        """Read an index that was written, whole, and check it.
+
+        Raises:
+            FileNotFoundError: there is none.
+            IndexDamagedError: a byte is not what was written.
         """
 
 

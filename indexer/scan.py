@@ -16,11 +16,11 @@ from typing import Self
 import lmdb
 import numpy as np
 
-from indexer.lookup import HashRows, Lookup, SignalView, match_of
+from indexer.lookup import HashRows, Lookup, match_of
 from indexer.match import FEED_KIND_PDQ
 from indexer.model import DIGEST_BYTES, DIGESTS_PER_ROW, Match, SignalEventKind
-from indexer.ports import AnnIndex, Digests
 from indexer.store import ScanCursor, Store
+from indexer.view import SignalView
 from indexer.visits import replace_matches
 
 DELTA, FULL = "delta", "full"
@@ -65,12 +65,9 @@ Progress = Callable[[int, int], None]
 class Scanner:
     """Compares stored images with signals again."""
 
-    def __init__(
-        self, store: Store, lookup: Lookup, make_index: Callable[[Digests], AnnIndex]
-    ) -> None:
+    def __init__(self, store: Store, lookup: Lookup) -> None:
         self._store = store
         self._lookup = lookup
-        self._make_index = make_index
 
     def delta(
         self,
@@ -92,7 +89,7 @@ class Scanner:
                 if not cursor.target:
                     cursor = ScanCursor(done=cursor.done, target=max(cursor.done, version))
                 view = self._added_between(txn, cursor.done, cursor.target)
-            if len(view.index):
+            if view.count:
                 part = self._run(
                     DELTA, view, cursor, now=now, stopped=stopped, on_progress=on_progress
                 )
@@ -111,7 +108,7 @@ class Scanner:
         on_progress: Progress = lambda _done, _all: None,
     ) -> ScanReport:
         """Compare every signal with every stored image; goes on from a stop if ``resume``."""
-        view = self._lookup.view()
+        view = self._lookup.views.newest()
         with self._store.read() as txn:
             cursor = self._store.scan_cursors.load(txn, FULL)
         if not resume or not cursor.target:
@@ -130,9 +127,7 @@ class Scanner:
                     if signal is not None and signal.kind == FEED_KIND_PDQ:
                         keys[signal.key] = signal.digest
             done = events[-1].sequence
-        digests = np.frombuffer(b"".join(keys.values()), np.uint8).reshape(-1, DIGEST_BYTES)
-        owners = np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 16)
-        return SignalView(target, self._make_index(digests), owners)
+        return self._lookup.views.of(keys, version=target)
 
     def _run(
         self,
@@ -171,7 +166,7 @@ class Scanner:
             chunk = column.chunk(txn, number)
             live = np.flatnonzero(chunk.flags)
             queries = chunk.digests[live].reshape(-1, DIGEST_BYTES)
-            found, _, _ = view.index.find(queries, threshold_bits=self._lookup.threshold_bits)
+            found, _, _ = view.find(queries, threshold_bits=self._lookup.threshold_bits)
             hit = {chunk.owners[live[row]].tobytes() for row in np.unique(found // DIGESTS_PER_ROW)}
         return len(live), sorted(hit)
 
@@ -209,7 +204,7 @@ class Scanner:
         matched by its own delta scan, and that match must not end here.
         """
         if not keep:
-            view = self._lookup.view_in(txn)
+            view = self._lookup.views.in_(txn)
         record = self._store.images.find(txn, image_key)
         if record is None:
             return 0
@@ -255,7 +250,7 @@ class Scanner:
         self, view: SignalView, images: int, matches: int, started: float, *, complete: bool
     ) -> ScanReport:
         return ScanReport(
-            signals=len(view.index),
+            signals=view.count,
             images=images,
             matches=matches,
             seconds=round(time.monotonic() - started, 3),

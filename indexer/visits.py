@@ -55,11 +55,11 @@ class VisitRecorder:
         """
         keys = [url_key(canonical_url(visit.image_url)) for visit in visits]
         images: list[HashRows] = [visit.hashed.rows if visit.hashed else () for visit in visits]
-        view = self._lookup.view()
+        view = self._lookup.views.newest()
         found = self._lookup.nearest(view, images)  # (1)
         with self._store.write() as txn, self._store.images.column.writer(txn) as rows:
             if self._store.signals.version(txn) != view.version:  # (2)
-                found = self._lookup.nearest(self._lookup.view_in(txn), images)
+                found = self._lookup.nearest(self._lookup.views.in_(txn), images)
             writing = _Writing(txn, rows, now)
             return [
                 self._record(writing, key, visit, nearest)  # (3)

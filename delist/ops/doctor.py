@@ -10,7 +10,7 @@ from pathlib import Path
 
 from delist.build import Delist
 from delist.errors import DelistError
-from indexer.errors import IndexerError
+from indexer.errors import IndexDamagedError, IndexerError
 from indexer.feed import open_feed
 
 PACKAGES = ("crawler", "delist", "indexer")
@@ -49,6 +49,7 @@ def examine(delist: Delist) -> Iterator[Check]:
     yield _installation()
     yield _clock(delist)
     yield _guarded("store", _store, delist)
+    yield _guarded("index", _index, delist)
     yield _guarded("cases", _case_store, delist)
     yield _guarded("policy", _policy, delist)
     yield _private(delist.settings.indexer.data_dir)
@@ -60,7 +61,8 @@ def _guarded(name: str, check: Callable[[Delist], Check], delist: Delist) -> Che
     try:
         return check(delist)
     except (IndexerError, DelistError) as error:
-        return Check(name=name, health=Health.FAILED, detail=str(error), mend="see the detail")
+        mend = "delist feed sync" if isinstance(error, IndexDamagedError) else "see the detail"
+        return Check(name=name, health=Health.FAILED, detail=str(error), mend=mend)
 
 
 def _installation() -> Check:
@@ -109,6 +111,12 @@ def _store(delist: Delist) -> Check:
             for feed in delist.settings.indexer.feeds
         )
     return Check(name="store", health=Health.OK, detail=f"{images} images, {signals} signals")
+
+
+def _index(delist: Delist) -> Check:
+    version = delist.indexer.verify_index()
+    detail = "none published, small feeds need none" if version is None else f"version {version}"
+    return Check(name="index", health=Health.OK, detail=detail)
 
 
 def _case_store(delist: Delist) -> Check:

@@ -1,10 +1,16 @@
 """Exact indexes over the signals' digests, behind ``indexer.ports.AnnIndex``."""
 
-from indexer.ann.flat import FlatIndex, checked
-from indexer.ann.mih import MihIndex
-from indexer.ports import AnnIndex, Digests
+from pathlib import Path
 
-__all__ = ["FlatIndex", "MihIndex", "choose_index"]
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.ann.flat import FlatIndex, checked
+from indexer.ann.generation import map_generation, verify, write_generation
+from indexer.ann.mih import MihIndex
+from indexer.ports import AnnIndex, Digests, MappedAnnIndex
+
+__all__ = ["ExactIndexes", "FlatIndex", "MihIndex", "choose_index"]
 
 _FLAT_BELOW = 2_000
 """Digests from which the multi-index is faster in every size of batch (docs/adr/0007).
@@ -20,3 +26,23 @@ def choose_index(digests: Digests) -> AnnIndex:
     """
     digests = checked(digests)
     return FlatIndex(digests) if len(digests) < _FLAT_BELOW else MihIndex(digests)
+
+
+class ExactIndexes:
+    """Makes exact indexes; implements ``indexer.ports.IndexFactory``."""
+
+    def build(self, digests: Digests) -> AnnIndex:
+        """Index digests in memory, the faster way for their number."""
+        return choose_index(digests)
+
+    def write(self, path: Path, digests: Digests, keys: NDArray[np.uint8], *, version: int) -> None:
+        """Write a generation; see ``generation.write_generation``."""
+        write_generation(path, digests, keys, version=version)
+
+    def map(self, path: Path) -> MappedAnnIndex:
+        """Map a generation; see ``generation.map_generation``."""
+        return map_generation(path)
+
+    def verify(self, path: Path) -> None:
+        """Check a generation whole; see ``generation.verify``."""
+        verify(path)

@@ -12,7 +12,7 @@ from typing import Self
 import lmdb
 
 from indexer.settings import StoreSettings
-from indexer.store.cursors import CursorStore, FeedCursor, ScanCursor
+from indexer.store.cursors import CursorStore, FeedCursor, IndexPointer, ScanCursor
 from indexer.store.environment import Environment
 from indexer.store.images import ImageStore
 from indexer.store.secret import load_or_create_secret, make_private
@@ -20,6 +20,7 @@ from indexer.store.signals import QuarantinedRecord, SignalStore, Tombstone
 
 __all__ = [
     "FeedCursor",
+    "IndexPointer",
     "QuarantinedRecord",
     "ScanCursor",
     "Store",
@@ -45,6 +46,7 @@ class Store:
             self.images = ImageStore(self._environment)
             self.feed_cursors = CursorStore(self._environment, "feed_cursors", FeedCursor)
             self.scan_cursors = CursorStore(self._environment, "scan_cursors", ScanCursor)
+            self.index_pointers = CursorStore(self._environment, "index_pointers", IndexPointer)
         except BaseException:
             self._environment.close()
             raise

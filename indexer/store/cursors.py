@@ -1,4 +1,4 @@
-"""How far feeds were applied and scans have come. Written with the data they stand for."""
+"""How far feeds, scans and the index have come. Written with the data they stand for."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,6 +47,20 @@ class ScanCursor:
     done: int = 0
     target: int = 0
     next_chunk: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexPointer:
+    """Which generation of the index is in force.
+
+    Attributes:
+        version: last number of the signal log that it holds.
+        name: its file, or "" when there is none.
+    """
+
+    version: int = 0
+    name: str = ""
+    written_at: datetime | None = None
 
 
 class CursorStore(Generic[CursorT]):

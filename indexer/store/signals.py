@@ -176,6 +176,12 @@ class SignalStore:
                     found[kind] = int.from_bytes(number)
         return {kind: number for kind, number in found.items() if number}
 
+    def count(self, txn: lmdb.Transaction, kind: str) -> int:
+        """Count the live signals of one kind (the feed's word) over all feeds."""
+        suffix = b"\0" + kind.encode()
+        with txn.cursor(db=self._counts) as cursor:
+            return sum(int.from_bytes(held) for key, held in cursor if bytes(key).endswith(suffix))
+
     def quarantine(self, txn: lmdb.Transaction, key: bytes, record: QuarantinedRecord) -> bool:
         """Keep an entry that cannot be matched. Say whether it is new there."""
         return bool(

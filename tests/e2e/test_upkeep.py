@@ -34,7 +34,7 @@ def test_doctor_finds_a_working_installation(
     health = {str(check["name"]): check["health"] for check in documents(capsys)}
     assert code == 0
     assert set(health) == {
-        *("installation", "clock", "store", "cases", "policy", "permissions", "disk"),
+        *("installation", "clock", "store", "index", "cases", "policy", "permissions", "disk"),
         "feed stopncii",
     }
     assert health.pop("feed stopncii") == "warning"

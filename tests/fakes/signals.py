@@ -9,7 +9,7 @@ from typing import Any
 import faiss
 
 from delist.ops.standin.state import BadRequestError, FeedState
-from indexer.ann import FlatIndex
+from indexer.ann import ExactIndexes, FlatIndex
 from indexer.errors import PageTokenExpiredError
 from indexer.feed.records import read_records, read_seconds
 from indexer.lookup import Lookup
@@ -29,9 +29,11 @@ from indexer.model import (
     SignalEvent,
     SignalEventKind,
 )
+from indexer.ports import AnnIndex, Digests
 from indexer.settings import StoreSettings
 from indexer.store import Store
 from indexer.sync import FeedSync, SyncReport
+from indexer.view import SignalViews
 
 # Tests run beside each other, and threads of OpenMP that wait for a core spin.
 faiss.omp_set_num_threads(1)
@@ -108,8 +110,25 @@ def open_store(folder: Path, settings: StoreSettings = SETTINGS) -> Store:
     return Store(folder, settings)
 
 
-def make_lookup(store: Store, *, threshold_bits: int = 31) -> Lookup:
-    return Lookup(store, FlatIndex, threshold_bits=threshold_bits)
+class InMemory(ExactIndexes):
+    """Builds every index with one function; generations are as ever."""
+
+    def __init__(self, make_index: Callable[[Digests], AnnIndex]) -> None:
+        self._make_index = make_index
+
+    def build(self, digests: Digests) -> AnnIndex:
+        return self._make_index(digests)
+
+
+def make_lookup(
+    store: Store,
+    make_index: Callable[[Digests], AnnIndex] = FlatIndex,
+    *,
+    threshold_bits: int = 31,
+    folder: Path = Path("no-generations"),
+) -> Lookup:
+    views = SignalViews(store, InMemory(make_index), folder)
+    return Lookup(views, threshold_bits=threshold_bits)
 
 
 class FakeFeed:

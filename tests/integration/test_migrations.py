@@ -103,8 +103,7 @@ def test_files_are_private(tmp_path: Path) -> None:
         connection.exec_driver_sql("insert into log_positions values ('match', 1)")
 
         modes = {
-            path.name: stat.S_IMODE(path.stat().st_mode)
-            for path in folder.glob("delist.sqlite3*")
+            path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.glob("delist.sqlite3*")
         }
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

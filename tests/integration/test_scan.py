@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from indexer.ann import FlatIndex
-from indexer.lookup import Lookup
 from indexer.model import HashedImage, MatchEventKind
 from indexer.ports import AnnIndex, Digests
 from indexer.scan import DELTA, FULL, Scanner, ScanReport
@@ -101,7 +100,7 @@ def logged(store: Store) -> list[tuple[bytes, bytes]]:
 def make_scanner(
     store: Store, *, threshold_bits: int = 31, make_index: Callable[[Digests], AnnIndex] = FlatIndex
 ) -> Scanner:
-    return Scanner(store, Lookup(store, make_index, threshold_bits=threshold_bits), make_index)
+    return Scanner(store, make_lookup(store, make_index, threshold_bits=threshold_bits))
 
 
 def delta(store: Store, stopped: Callable[[], bool] = lambda: False) -> ScanReport:
@@ -456,7 +455,7 @@ def test_a_signal_that_comes_between_view_and_clean_up_keeps_its_matches(store: 
             delta(store)
         return FlatIndex(digests)
 
-    Scanner(store, Lookup(store, make_index, threshold_bits=31), FlatIndex).full(now=NOW)
+    Scanner(store, make_lookup(store, make_index)).full(now=NOW)
 
     assert held(store) == brute_force(store, images, SIGNALS)
 

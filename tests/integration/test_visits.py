@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from indexer.ann import FlatIndex
 from indexer.errors import InvalidUrlError, StoreFullError
-from indexer.lookup import Lookup
 from indexer.model import (
     Background,
     HashedImage,
@@ -372,7 +371,7 @@ def test_a_signal_committed_while_matching_is_not_missed(store: Store) -> None:
     """What is committed between matching and writing is matched inside the write transaction."""
     new = make_digest(7)
     make_index = Interrupted(lambda: add_signals(store, [new]))
-    recorder = VisitRecorder(store, Lookup(store, make_index, threshold_bits=31))
+    recorder = VisitRecorder(store, make_lookup(store, make_index))
     (result,) = recorder.record([make_visit(URL, make_image(1, {6: flip(new, 31)}))], now=NOW)
 
     assert [match.signal_key for match in result.matches] == [key_of(store, new)]
@@ -382,7 +381,7 @@ def test_a_signal_committed_while_matching_is_not_missed(store: Store) -> None:
 def test_a_signal_withdrawn_while_matching_is_not_matched(store: Store) -> None:
     """What is withdrawn between matching and writing leaves no match."""
     make_index = Interrupted(lambda: withdraw(store, A))
-    recorder = VisitRecorder(store, Lookup(store, make_index, threshold_bits=31))
+    recorder = VisitRecorder(store, make_lookup(store, make_index))
     (result,) = recorder.record([make_visit(URL, make_image(1, {6: A}))], now=NOW)
 
     assert result.matches == ()
@@ -403,7 +402,9 @@ def test_a_lookup_sees_every_change_at_once(store: Store) -> None:
     )
     for step in steps:
         step()
-        answers.append(list(lookup.nearest(lookup.view(), [row])[0]))
+        near = lookup.nearest(lookup.views.newest(), [row])[0]
+        with store.read() as txn:
+            answers.append([key for key in near if store.signals.find(txn, key)])
 
     assert answers == [[], [key_of(store, new)], [], [key_of(store, new, feed="bank")]]
 
@@ -411,8 +412,8 @@ def test_a_lookup_sees_every_change_at_once(store: Store) -> None:
 def test_a_view_is_kept_while_nothing_changes(store: Store) -> None:
     """The index is built once a version of the signals, not once a look-up."""
     make_index = Interrupted(lambda: None)
-    lookup = Lookup(store, make_index, threshold_bits=31)
-    views = [lookup.view() for _ in range(3)]
+    lookup = make_lookup(store, make_index)
+    views = [lookup.views.newest() for _ in range(3)]
 
     assert make_index.built == 1
     assert views[0] is views[2]

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from delist.ops.pictures import draw_photo, encode
 from indexer.errors import ImageRefusedError, Refusal
 from indexer.hashing import hash_image
 from indexer.hashing.decode import SMALLEST_SIDE
 from indexer.hashing.formats import sniff
 from indexer.hashing.modes import flattened
 from indexer.model import DIGEST_BYTES, Background, HashedImage
-from delist.ops.pictures import draw_photo, encode
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_PIXELS = 4_000_000

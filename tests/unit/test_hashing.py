@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from delist.ops.pictures import Pixels, draw_photo, draw_pixels, encode
 from indexer.hashing import hash_image
 from indexer.hashing.paths import cpp_blocks, web_blocks
 from indexer.hashing.pdq import quality_of
@@ -24,7 +25,6 @@ from indexer.model import (
     Hasher,
     Variant,
 )
-from delist.ops.pictures import Pixels, draw_photo, draw_pixels, encode
 
 MANY = 1 << 30
 SIZES = [
