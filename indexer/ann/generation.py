@@ -88,7 +88,7 @@ def write_generation(
     ]
     unfinished = path.with_suffix(".unfinished")
     try:
-        with open(unfinished, "wb", opener=_private) as file:  # noqa: PTH123 - Path has no opener
+        with open(unfinished, "wb", opener=_private) as file:
             size = _write(file.write, parts, version)
             assert file.tell() == size  # noqa: S101 - the layout
             file.flush()
