@@ -56,5 +56,15 @@ def _create(path: Path) -> None:
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(name, path)
+        _sync_folder(path.parent)
     finally:
         Path(name).unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name durable: without the secret, the keys in the store mean nothing."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import faiss
-
 from delist.ops.standin.state import BadRequestError, FeedState
 from indexer.ann import ExactIndexes, FlatIndex
 from indexer.errors import PageTokenExpiredError
@@ -34,9 +32,6 @@ from indexer.settings import StoreSettings
 from indexer.store import Store
 from indexer.sync import FeedSync, SyncReport
 from indexer.view import SignalViews
-
-# Tests run beside each other, and threads of OpenMP that wait for a core spin.
-faiss.omp_set_num_threads(1)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOW_S = int(NOW.timestamp())
@@ -245,11 +240,16 @@ def column_bytes(store: Store) -> bytes:
 
 
 def matching(store: Store, digest: bytes, *, threshold_bits: int = 31) -> dict[bytes, int]:
-    """Look a digest up: keys of the signals within the threshold, and distances."""
-    view = make_lookup(store, threshold_bits=threshold_bits).view()
+    """Look a digest up: keys of the live signals within the threshold, and distances."""
+    lookup = make_lookup(store, threshold_bits=threshold_bits)
     row = make_image(0, {0: digest}).rows
-    found = make_lookup(store, threshold_bits=threshold_bits).nearest(view, [row])[0]
-    return {key: nearest.distance_bits for key, nearest in found.items()}
+    found = lookup.nearest(lookup.views.newest(), [row])[0]
+    with store.read() as txn:
+        return {
+            key: nearest.distance_bits
+            for key, nearest in found.items()
+            if store.signals.find(txn, key) is not None
+        }
 
 
 def signal_log(store: Store) -> list[SignalEvent]:

@@ -121,7 +121,7 @@ def test_a_full_disk_can_be_read(disk: Path) -> None:
         add_signals(store, FEW)
     fill(disk)
     with open_store(disk / "data") as store:
-        assert len(make_lookup(store).view().index) == len(FEW)
+        assert len(make_lookup(store).views.newest().parts[0].index) == len(FEW)
 
 
 LIMITED = """

@@ -716,9 +716,10 @@ def check_model(store: Store, model: Model) -> None:
         )
         assert matching(store, signal.digest).get(signal.key) == 0
     assert sum(quarantined(store).values()) == len(model.quarantine)
-    view = make_lookup(store).view()
-    assert {key.tobytes() for key in view.keys} == {signal.key for signal in held.values()}
-    assert len(view.index) == len(held)
+    view = make_lookup(store).views.newest()
+    (base,) = view.parts
+    assert {key.tobytes() for key in base.keys} == {signal.key for signal in held.values()}
+    assert view.count == len(base.index) == len(held)
     replayed: set[bytes] = set()
     with store.read() as txn:
         for event in store.signals.log.after(txn, 0, limit=10_000):
@@ -854,7 +855,7 @@ def test_three_thousand_records_with_faults(store: Store, tmp_path: Path) -> Non
         report = FeedSync(store, feed, overlap_s=600).run(now=NOW)
         assert any(request.fault for request in standin.requests)
         assert {d.hex() for _, kind, d in signals(store) if kind == "ImagePDQ"} == active
-        assert len(make_lookup(store).view().index) == len(active) == report.active
+        assert len(make_lookup(store).views.newest().parts[0].index) == len(active) == report.active
         assert report.kept == {"ImagePhotoDNA": 1, "VideoMD5": 1}
         assert quarantined(store) == {
             "degenerate_digest": 1,
