@@ -58,7 +58,7 @@ def bench_lookup(
     from delist.ops.bench import compare_lookups
 
     context = context_of(ctx)
-    for comparison in compare_lookups(signals or [3_000, 100_000], batch):
+    for comparison in compare_lookups(signals or [3_000, 100_000, 1_000_000], batch):
         _show(context, comparison)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from crawler.runner import run_crawl
 from crawler.settings import CrawlJob
 from delist.ops.pictures import draw_photo, encode
-from indexer.ann import FlatIndex
+from indexer.ann import choose_index
 from indexer.hashing import hash_image
 from indexer.model import DIGEST_BYTES
 from indexer.settings import HashingSettings, MatchingSettings
@@ -76,7 +76,7 @@ def compare_lookups(sizes: Sequence[int], batch: int) -> Iterator[Comparison]:
     queries = rng.integers(0, 256, (batch, DIGEST_BYTES), dtype=np.uint8)
     for size in sizes:
         digests = rng.integers(0, 256, (size, DIGEST_BYTES), dtype=np.uint8)
-        index = FlatIndex(digests)
+        index = choose_index(digests)
         find = functools.partial(index.find, threshold_bits=threshold_bits)
         peers = {}
         if _peer_is_installed():
