@@ -26,7 +26,8 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from indexer.errors import ImageRefusedError, Refusal
 from indexer.hashing.formats import ICO, Format, sniff
-from indexer.hashing.modes import flattened
+from indexer.hashing.jpeg import decode_jpeg
+from indexer.hashing.modes import Pixels, flattened, packed
 from indexer.hashing.variants import UPRIGHT_ORIENTATION
 from indexer.model import Background
 
@@ -68,14 +69,14 @@ class DecodedImage:
     """The pixels of an image, as stored, on one or two backgrounds.
 
     Attributes:
-        pixels: mode RGB; a second entry, on black, only if the image is transparent somewhere.
+        pixels: RGB; a second entry, on black, only if the image is transparent somewhere.
         orientation: EXIF orientation, 1-8; not applied to ``pixels``.
         mime: media type by content.
         width: pixels, as stored.
         height: pixels, as stored.
     """
 
-    pixels: tuple[tuple[Background, Image.Image], ...] = field(repr=False)
+    pixels: tuple[tuple[Background, Pixels], ...] = field(repr=False)
     orientation: int
     mime: str
     width: int
@@ -97,11 +98,8 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int) -> DecodedImage:
     with _as_refusal():
         image = _open(data, form, max_pixels=max_pixels)
         width, height = image.size
-        _load(image)
-        # The pixels themselves decide: some headers say otherwise.
-        _check_size(image.size, max_pixels=max_pixels)
         return DecodedImage(
-            pixels=flattened(image),
+            pixels=_pixels_of(data, image, max_pixels=max_pixels),
             orientation=_orientation_of(image),
             mime=form.mime,
             width=width,
@@ -136,6 +134,18 @@ def _open(data: bytes, form: Format, *, max_pixels: int) -> ImageFile.ImageFile:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiles(image, max_pixels=max_pixels)
     return image
+
+
+def _pixels_of(
+    data: bytes, image: ImageFile.ImageFile, *, max_pixels: int
+) -> tuple[tuple[Background, Pixels], ...]:
+    fast = decode_jpeg(data, image)
+    if fast is not None:
+        return ((Background.WHITE, fast),)
+    _load(image)
+    # The pixels themselves decide: some headers say otherwise.
+    _check_size(image.size, max_pixels=max_pixels)
+    return tuple((background, packed(seen)) for background, seen in flattened(image))
 
 
 def _load(image: ImageFile.ImageFile) -> None:

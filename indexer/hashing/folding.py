@@ -1,13 +1,14 @@
-"""Box filters and the decimation to 64 samples, folded into weights for one axis.
+"""The tables of the kernels: which samples enter each output along one axis, and how they count.
 
 Both paths blur with a box filter, twice, and keep one sample in about eight.
 That is linear and the same along each axis, so the block is 64 weighted sums
 of rows of 64 weighted sums of columns: one multiply-add for each pixel that
-counts, and nothing of the size of the image.
+counts, and nothing of the size of the image. What *cpp* picks of large images
+is a choice of samples, and goes into the same table.
 
 Formulas: Wojciech Jarosz, "Fast Image Convolutions" (2001), as in Meta's
-ThreatExchange ``pdq/cpp/downscaling/downscaling.cpp``; the operator's public
-``SWGFL/pdq``, ``src/jarosz-filter.ts`` and ``src/rescale.ts``.
+ThreatExchange ``pdq/cpp/downscaling/downscaling.cpp``. The filter of *web* has
+no table: nine samples out of ten count 1-2-3-4-5-4-3-2-1, everywhere alike.
 """
 
 from dataclasses import dataclass, field
@@ -21,80 +22,91 @@ from indexer.hashing.pdq import BLOCK_SIDE
 WORKING_SIDE = 512
 """Both paths bring what is larger to this many rows and columns before they filter."""
 
-_WEB_RADIUS = 2
-WEB_WEIGHT = (2 * _WEB_RADIUS + 1) ** 4
-"""How often *web* counts the luma of one sample of the block: 5x5, twice."""
+_TAPS = 7  # samples of one output: a window of four, twice
+_WHOLE = 12  # weights of one window, whole for windows of one to four samples
+_PAYS = 4  # beyond one column in four, luma of all columns is faster than picking
+_BLEND_STEPS = 2 * WORKING_SIDE
+_SIDES_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """The 64 weighted sums that stand for filter and decimation along one axis.
+    """The 64 weighted sums that stand for pick, filter and decimation along one axis.
 
     Attributes:
-        positions: intp[64, taps]: which samples enter each sum.
-        weights: floats[64, 1, taps]. *cpp*: 64 bits, adding up to one. *web*: whole
-            numbers in 32 bits, so that sums of 8-bit luma are exact in any order.
+        used: uint32[n], ascending: the samples that are looked at.
+        at: uint32[2, 64, 7]: positions in ``used`` of what enters each sum, forwards
+            and with the axis mirrored.
+        weights: float64[64, 7]: whole numbers that add up to 144 for each sum.
     """
 
-    positions: NDArray[np.intp] = field(repr=False)
-    weights: NDArray[np.floating] = field(repr=False)
+    used: NDArray[np.uint32] = field(repr=False)
+    at: NDArray[np.uint32] = field(repr=False)
+    weights: NDArray[np.float64] = field(repr=False)
 
 
-def apply_folds(luma: NDArray[np.floating], *, rows: Fold, columns: Fold) -> NDArray[np.floating]:
-    """Filter and decimate a luma image to 64x64, of the precision of luma and weights."""
-    return fold_rows(fold_rows(luma, rows).T, columns).T
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blend:
+    """How one axis is drawn onto 512 samples: bilinear between centres, clamped at the edges.
+
+    Attributes:
+        at: uint32[512]: the lower of the two samples that are blended.
+        weights: int32[512]: share of the upper, in 1/1024: exact for every side.
+    """
+
+    at: NDArray[np.uint32] = field(repr=False)
+    weights: NDArray[np.int32] = field(repr=False)
 
 
-def fold_rows(luma: NDArray[np.floating], fold: Fold) -> NDArray[np.floating]:
-    """Filter and decimate the rows alone: 64 rows of as many columns as before."""
-    return np.asarray(np.matmul(fold.weights, luma[fold.positions])[:, 0])
+@lru_cache(maxsize=_SIDES_KEPT)
+def cpp_fold(side: int, *, resized: bool, dense: bool) -> Fold:
+    """Fold the reference's pick and filter over an axis.
+
+    Args:
+        side: samples of the axis; 512 at most unless resized.
+        resized: the image is brought to 512x512 first: sample i is floor(i * side / 512).
+        dense: use every sample where more than every fourth is needed anyway.
+    """
+    length = WORKING_SIDE if resized else side
+    positions, weights = _filter(length)
+    picks = np.arange(length) * side // length
+    both = np.stack([picks[positions], side - 1 - picks[positions]])
+    used = np.unique(both)
+    if dense and used.size * _PAYS > side:
+        used = np.arange(side)
+    at = np.searchsorted(used, both)
+    return Fold(used=used.astype(np.uint32), at=at.astype(np.uint32), weights=weights)
+
+
+@lru_cache(maxsize=_SIDES_KEPT)
+def web_blend(side: int) -> Blend:
+    """Place the centres of 512 samples on an axis: (i + 1/2) * side / 512 - 1/2, not below 0."""
+    steps = (2 * np.arange(WORKING_SIDE) + 1) * side - WORKING_SIDE
+    at, weights = np.divmod(np.maximum(steps, 0), _BLEND_STEPS)
+    return Blend(at=at.astype(np.uint32), weights=weights.astype(np.int32))
 
 
 @lru_cache(maxsize=WORKING_SIDE)  # one entry for each possible length
-def cpp_fold(length: int) -> Fold:
-    """Fold the reference's filter over an axis of ``length`` samples, 5-512."""
+def _filter(length: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Give the samples and weights of 64 outputs, [64, 7] each, for an axis of 5-512."""
     # At 128 samples and below the window is one sample wide: no filter at all.
     window = (length + 2 * BLOCK_SIDE - 1) // (2 * BLOCK_SIDE)
     right = window // 2
     box = _box(length, left=window - 1 - right, right=right)
     centres = ((np.arange(BLOCK_SIDE) + 0.5) * length / BLOCK_SIDE).astype(np.intp)
-    return _folded((box @ box)[centres])
-
-
-@lru_cache(maxsize=1)
-def web_fold() -> Fold:
-    """Fold the browser hasher's filter, five wide, over the 512 samples of its canvas.
-
-    The weights add up to 25 for one axis: the sum is left to be divided at the end.
-    """
-    box = _box_with_replicated_edges(WORKING_SIDE)
-    step = WORKING_SIDE // BLOCK_SIDE
-    return _folded((box @ box)[step // 2 :: step].astype(np.float32))
+    matrix = box[centres] @ box
+    first = (matrix != 0).argmax(axis=1)
+    # What stands beyond the last sample counts nothing; it may be any other.
+    positions = first[:, np.newaxis] + np.arange(_TAPS)
+    inside = positions < length
+    positions = np.where(inside, positions, first[:, np.newaxis])
+    weights = np.where(inside, np.take_along_axis(matrix, positions, axis=1), 0)
+    positions = np.where(weights != 0, positions, first[:, np.newaxis])
+    return positions, weights.astype(np.float64)
 
 
 def _box(length: int, *, left: int, right: int) -> NDArray[np.float64]:
-    """Average each sample with its neighbours; at the edges the window shrinks."""
+    """Average each sample with its neighbours, times 12; at the edges the window shrinks."""
     offsets = np.arange(length)[np.newaxis, :] - np.arange(length)[:, np.newaxis]
     inside = (offsets >= -left) & (offsets <= right)
-    return np.asarray(inside / inside.sum(axis=1, keepdims=True))
-
-
-def _box_with_replicated_edges(length: int) -> NDArray[np.float64]:
-    """Add up each sample and two on each side; beyond the edge stands the edge."""
-    box = np.zeros((length, length))
-    sample = np.arange(length)
-    for offset in range(-_WEB_RADIUS, _WEB_RADIUS + 1):
-        np.add.at(box, (sample, np.clip(sample + offset, 0, length - 1)), 1)
-    return box
-
-
-def _folded(matrix: NDArray[np.floating]) -> Fold:
-    """Keep of 64 rows of weights the narrowest windows that hold all that is not zero."""
-    length = matrix.shape[1]
-    first = (matrix != 0).argmax(axis=1)
-    last = length - 1 - (matrix[:, ::-1] != 0).argmax(axis=1)
-    taps = int((last - first).max()) + 1
-    start = np.minimum(first, length - taps)
-    positions = start[:, np.newaxis] + np.arange(taps)
-    weights = np.take_along_axis(matrix, positions, axis=1)[:, np.newaxis, :]
-    return Fold(positions=positions.astype(np.intp), weights=np.ascontiguousarray(weights))
+    return np.asarray(inside * (_WHOLE // inside.sum(axis=1, keepdims=True)), dtype=np.float64)

@@ -2,9 +2,8 @@
 
 import hashlib
 
-from PIL import Image
-
 from indexer.hashing.decode import decode
+from indexer.hashing.modes import Pixels
 from indexer.hashing.paths import cpp_blocks, web_blocks
 from indexer.hashing.pdq import quality_of
 from indexer.hashing.variants import digests_of
@@ -48,7 +47,7 @@ def hash_image(data: bytes, *, max_bytes: int, max_pixels: int) -> HashedImage:
     )
 
 
-def _row_of(pixels: Image.Image, *, orientation: int) -> tuple[bytes, int]:
+def _row_of(pixels: Pixels, *, orientation: int) -> tuple[bytes, int]:
     """Hash pixels by both paths; only the browser's path heeds the orientation."""
     cpp = cpp_blocks(pixels)
     web = web_blocks(pixels)

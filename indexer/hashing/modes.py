@@ -7,15 +7,21 @@ alpha; it is wrong on such files by up to 248 of 256 bits.
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from indexer.model import Background
+
+Pixels = NDArray[np.uint32]
+"""uint32[height, width], contiguous: red, green and blue from the lowest byte up; the highest
+is not looked at. (RGBX in memory on every machine that numba compiles for.)"""
 
 _COLOURS = {Background.WHITE: (255, 255, 255), Background.BLACK: (0, 0, 0)}
 _OPAQUE = 255
 _WIDE_GREY = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 _GREY_MAX = 255
 _SIXTEEN_BITS_MAX = 65535
+_STRIP_PIXELS = 1 << 18
 
 
 def flattened(image: Image.Image) -> tuple[tuple[Background, Image.Image], ...]:
@@ -33,6 +39,19 @@ def flattened(image: Image.Image) -> tuple[tuple[Background, Image.Image], ...]:
     if alpha.getextrema()[0] == _OPAQUE:
         return ((Background.WHITE, layer.convert("RGB")),)
     return tuple((background, _on(layer, alpha, background)) for background in Background)
+
+
+def packed(image: Image.Image | Pixels) -> Pixels:
+    """Copy a picture of mode RGB to an array, strip by strip: Pillow hands out copies only."""
+    if isinstance(image, np.ndarray):
+        return image
+    pixels = np.empty((image.height, image.width), np.uint32)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        strip = image.crop((0, top, image.width, bottom)).tobytes("raw", "RGBX")
+        pixels[top:bottom] = np.frombuffer(strip, "<u4").reshape(bottom - top, image.width)
+    return pixels
 
 
 def _on(layer: Image.Image, alpha: Image.Image, background: Background) -> Image.Image:

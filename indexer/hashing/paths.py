@@ -2,35 +2,25 @@
 
 Both take an RGB image as stored and give the blocks of its four mirrorings.
 Every step is exact under mirroring and turning, so a variant has the very bits
-that hashing the transformed pixels gives.
+that hashing the transformed pixels gives. The work is done in ``kernels``
+(docs/adr/0008).
 
-Luma is ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B.
+Luma is ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B; *web* takes it in 65536ths.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from indexer.hashing.folding import (
-    WEB_WEIGHT,
-    WORKING_SIDE,
-    apply_folds,
-    cpp_fold,
-    fold_rows,
-    web_fold,
-)
-from indexer.hashing.pdq import Block
-from indexer.hashing.variants import Blocks
+from indexer.hashing.folding import WORKING_SIDE, cpp_fold, web_blend
+from indexer.hashing.modes import Pixels, packed
+from indexer.hashing.pdq import BLOCK_SIDE
+from indexer.hashing.variants import MIRRORINGS, Blocks
 
-Luma = NDArray[np.floating]
-
-_RED, _GREEN, _BLUE = (np.float32(share) for share in (0.299, 0.587, 0.114))
-_CANVAS = (WORKING_SIDE, WORKING_SIDE)
-# Half of the smallest distance between two values of i * side / 512.
-_BEFORE_EDGE = 1 / (2 * WORKING_SIDE)
+_SHAPE = (MIRRORINGS, BLOCK_SIDE, BLOCK_SIDE)
+_STRIP_ROWS = 16
 
 
-def cpp_blocks(image: Image.Image) -> Blocks:
+def cpp_blocks(image: Image.Image | Pixels) -> Blocks:
     """Follow Meta's C++ reference.
 
     (1) When a side exceeds 512: resize to 512x512, row i from row
@@ -42,21 +32,28 @@ def cpp_blocks(image: Image.Image) -> Blocks:
     Args:
         image: mode RGB, each side at least 5 pixels.
     """
-    return Blocks(
-        upright=_cpp_block(_picked(image)),
-        mirror=_cpp_block(_picked(image, mirror=True)),
-        flip=_cpp_block(_picked(image, flip=True)),
-        turn_180=_cpp_block(_picked(image, mirror=True, flip=True)),
+    from indexer.hashing import kernels  # noqa: PLC0415 - a third of a second
+
+    pixels = packed(image)
+    height, width = pixels.shape
+    resized = max(height, width) > WORKING_SIDE
+    rows = cpp_fold(height, resized=resized, dense=False)
+    columns = cpp_fold(width, resized=resized, dense=True)
+    blocks = np.empty(_SHAPE)
+    kernels.fold_cpp(
+        pixels, rows.used, rows.at, rows.weights, columns.used, columns.at, columns.weights, blocks
     )
+    return Blocks(stack=blocks)
 
 
-def web_blocks(image: Image.Image) -> Blocks:
+def web_blocks(image: Image.Image | Pixels) -> Blocks:
     """Follow the browser hasher of StopNCII's operator.
 
     (1) Draw on a canvas of 512x512, as Chromium does: halve while both sides
         are at least 1024, then bilinear, cut to 8 bits. (2) Luma, taken before
         the bilinear step: a third of the work, 0.05 bits further off on average.
-        (3) Box filter and sampling (``folding.web_fold``). (4) Cut to whole numbers.
+        (3) Box filter five wide, twice, edges replicated; sample at 8i+4.
+        (4) Cut to whole numbers.
 
     Source: ``SWGFL/pdq``: ``src/pdq.ts``, ``luminance.ts``, ``jarosz-filter.ts``,
     ``rescale.ts``; the canvas is measured, not specified.
@@ -64,82 +61,36 @@ def web_blocks(image: Image.Image) -> Blocks:
     Args:
         image: mode RGB.
     """
-    luma = np.asarray(_drawn(image)).astype(np.float32)  # (1), (2)
-    rows, flipped_rows = fold_rows(luma, web_fold()), fold_rows(luma[::-1], web_fold())
-    return Blocks(
-        upright=_web_block(rows),
-        mirror=_web_block(rows[:, ::-1]),
-        flip=_web_block(flipped_rows),
-        turn_180=_web_block(flipped_rows[:, ::-1]),
-    )
+    from indexer.hashing import canvas  # noqa: PLC0415 - a third of a second
+
+    pixels = _halved(packed(image))
+    rows, columns = (web_blend(side) for side in pixels.shape)
+    blocks = np.empty(_SHAPE)
+    canvas.fold_web(pixels, rows.at, rows.weights, columns.at, columns.weights, blocks)
+    return Blocks(stack=blocks)
 
 
-def _cpp_block(image: Image.Image) -> Block:
-    luma = _luma(image)
-    rows, columns = luma.shape
-    return np.asarray(apply_folds(luma, rows=cpp_fold(rows), columns=cpp_fold(columns)))
+def _halved(pixels: Pixels) -> Pixels:
+    """Halve as long as both sides are at least 1024."""
+    height, width = pixels.shape
+    times = (min(height, width) // WORKING_SIDE).bit_length() - 1
+    if times < 1:
+        return pixels
+    # In strips: what is halved again is then still in the cache. An odd number of rows is
+    # averaged across their edges, so such an image is done as a whole.
+    strip = height if height % (1 << times) else _STRIP_ROWS << times
+    halved = np.empty((height >> times, width >> times), np.uint32)
+    for top in range(0, height, strip):
+        bottom = min(top + strip, height)
+        _halve(pixels[top:bottom], times, halved[top >> times : bottom >> times])
+    return halved
 
 
-def _web_block(rows: Luma) -> Block:
-    total = fold_rows(rows.T, web_fold()).T
-    return np.floor(total.astype(np.float64) / WEB_WEIGHT)
+def _halve(pixels: Pixels, times: int, halved: Pixels) -> None:
+    from indexer.hashing import canvas  # noqa: PLC0415 - a third of a second
 
-
-def _luma(image: Image.Image) -> Luma:
-    # Added up in the reference's order, never by a matrix product: BLAS rounds the
-    # same pixel otherwise at another place, and turned copies would differ.
-    red, green, blue = (np.asarray(band) for band in image.split())
-    luma: Luma = red * _RED
-    luma += green * _GREEN
-    luma += blue * _BLUE
-    return luma
-
-
-def _picked(image: Image.Image, *, mirror: bool = False, flip: bool = False) -> Image.Image:
-    """Mirror and flip, then pick 512x512 pixels when a side exceeds 512."""
-    size = _CANVAS if max(image.size) > WORKING_SIDE else image.size
-    across = _picks(image.width, size[0], backwards=mirror)
-    down = _picks(image.height, size[1], backwards=flip)
-    matrix = (across[0], 0.0, across[1], 0.0, down[0], down[1])
-    return image.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST)
-
-
-def _picks(side: int, picked_side: int, *, backwards: bool) -> tuple[float, float]:
-    """Give step and start, so that Pillow's sample i is floor(i*side/picked_side).
-
-    Or, backwards, its mirror image side-1-floor(...). Pillow samples at
-    floor(step*(i+0.5)+start); with 512 picks every value is exact in binary.
-    """
-    step = side / picked_side
-    if backwards:
-        return -step, side - _BEFORE_EDGE + step / 2
-    return step, -step / 2
-
-
-def _drawn(image: Image.Image) -> Image.Image:
-    """Draw the luma of the image on a canvas of 512x512, smoothed as Chromium does it."""
-    while min(image.size) >= 2 * WORKING_SIDE:
-        image = _halved(image)
-    # Multiples of 1/512 are exact in binary: so are the blends, and mirroring
-    # the image mirrors the canvas to the bit.
-    matrix = (image.width / WORKING_SIDE, 0.0, 0.0, 0.0, image.height / WORKING_SIDE, 0.0)
-    grey = image.convert("L")
-    return grey.transform(_CANVAS, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-
-
-def _halved(image: Image.Image) -> Image.Image:
-    """Halve both sides by means of 2x2 pixels.
-
-    An odd side counts its pixels 1-2-1, the mean of the two ways to pair
-    them, so that neither edge is favoured.
-    """
-    width, height = (side // 2 * 2 for side in image.size)
-    halves = [
-        image.reduce(2, box=(left, top, left + width, top + height))
-        for left in range(image.width % 2 + 1)
-        for top in range(image.height % 2 + 1)
-    ]
-    if len(halves) == 1:
-        return halves[0]
-    total = np.sum([np.asarray(half, dtype=np.uint16) for half in halves], axis=0)
-    return Image.fromarray((total // len(halves)).astype(np.uint8))
+    for _ in range(times - 1):
+        part = np.empty((pixels.shape[0] // 2, pixels.shape[1] // 2), np.uint32)
+        canvas.halve(pixels, part)
+        pixels = part
+    canvas.halve(pixels, halved)

@@ -10,42 +10,44 @@ which method finds it makes no difference).
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.model import DIGEST_BYTES
+
 Block = NDArray[np.float64]
 """float64[64, 64]: luma 0-255 after filtering and decimation."""
 
 BLOCK_SIDE = 64
 _FREQUENCIES = 16
-_BITS = _FREQUENCIES * _FREQUENCIES
-_LOWER_MEDIAN = _BITS // 2 - 1
 _QUALITY_DIVISOR = 90
 _QUALITY_MAX = 100
 
 
-def _dct_rows() -> NDArray[np.float64]:
-    frequency = np.arange(1, _FREQUENCIES + 1)[:, np.newaxis]
-    sample = 2 * np.arange(BLOCK_SIDE) + 1
+def _cosines() -> NDArray[np.float64]:
+    """Tabulate frequencies 1-16 of the DCT: float64[64, 16], sample first."""
+    frequency = np.arange(1, _FREQUENCIES + 1)
+    sample = 2 * np.arange(BLOCK_SIDE)[:, np.newaxis] + 1
     scale = np.sqrt(2 / BLOCK_SIDE)
     return np.asarray(scale * np.cos(np.pi / (2 * BLOCK_SIDE) * frequency * sample))
 
 
-_DCT = _dct_rows()
+_COSINES = _cosines()
 
 
-def coefficients(block: Block) -> NDArray[np.float64]:
-    """Compute the 16x16 frequencies 1-16 of a block, vertical frequency first."""
-    return np.asarray(_DCT @ block @ _DCT.T)
-
-
-def digest_of(frequencies: NDArray[np.float64]) -> bytes:
+def digests_of_blocks(blocks: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Say for each of 16x16 frequencies whether it lies above their lower median.
 
+    Args:
+        blocks: float64[n, 64, 64].
+
     Returns:
-        32 bytes as the reference writes them in hex: the last frequency is the
-        first and highest bit.
+        uint8[2n, 32]: the digests of the blocks, then of the blocks turned over
+        their diagonal. Bytes as the reference writes them in hex: the last
+        frequency is the first and highest bit, vertical frequencies come first.
     """
-    values = frequencies.ravel()
-    median = np.partition(values, _LOWER_MEDIAN)[_LOWER_MEDIAN]
-    return np.packbits((values > median)[::-1]).tobytes()
+    from indexer.hashing import frequencies  # noqa: PLC0415 - a third of a second
+
+    digests = np.empty((2 * len(blocks), DIGEST_BYTES), np.uint8)
+    frequencies.digest(blocks, _COSINES, digests)
+    return digests
 
 
 def quality_of(block: Block) -> int:
@@ -54,14 +56,8 @@ def quality_of(block: Block) -> int:
     The sum of the steps between neighbours, each in whole percent of the luma
     range and cut towards zero, so that noise in flat areas counts nothing.
     """
-    # The reference holds the block in 32 bits; where a step is cut depends on it.
-    stored = block.astype(np.float32)
-    steps = sum(
-        int(
-            np.abs(
-                (np.diff(stored, axis=axis) * np.float32(100) / np.float32(255)).astype(int)
-            ).sum()
-        )
-        for axis in (0, 1)
-    )
-    return min(_QUALITY_MAX, steps // _QUALITY_DIVISOR)
+    from indexer.hashing import frequencies  # noqa: PLC0415 - a third of a second
+
+    steps = np.empty(1, np.int64)
+    frequencies.gradient(block, steps)
+    return min(_QUALITY_MAX, int(steps[0]) // _QUALITY_DIVISOR)

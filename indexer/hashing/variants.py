@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.hashing.pdq import Block, coefficients, digest_of
+from indexer.hashing.pdq import Block, digests_of_blocks
 from indexer.model import VARIANTS, Variant
 
 UPRIGHT_ORIENTATION = 1
@@ -30,14 +30,36 @@ _BY_ORIENTATION = {
 """What a viewer does to stored pixels under each EXIF orientation (CIPA DC-008, tag 274)."""
 
 
+MIRRORINGS = 4
+"""Blocks of a path: upright, mirror, flip, turn_180."""
+
+_HASHED = (
+    Variant.UPRIGHT,
+    Variant.MIRROR,
+    Variant.FLIP,
+    Variant.TURN_180,
+    # The same four turned over their diagonal, as seen from the stored pixels.
+    Variant.TRANSPOSE,
+    Variant.TURN_90,
+    Variant.TURN_270,
+    Variant.TRANSVERSE,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """What a path makes of an image and of its three mirrorings."""
+    """What a path makes of an image and of its three mirrorings.
 
-    upright: Block = field(repr=False)
-    mirror: Block = field(repr=False)
-    flip: Block = field(repr=False)
-    turn_180: Block = field(repr=False)
+    Attributes:
+        stack: float64[4, 64, 64], contiguous: upright, mirror, flip, turn_180.
+    """
+
+    stack: NDArray[np.float64] = field(repr=False)
+
+    @property
+    def upright(self) -> Block:
+        """The block of the image as stored."""
+        return np.asarray(self.stack[0])
 
 
 def digests_of(blocks: Blocks, *, orientation: int = UPRIGHT_ORIENTATION) -> tuple[bytes, ...]:
@@ -47,21 +69,8 @@ def digests_of(blocks: Blocks, *, orientation: int = UPRIGHT_ORIENTATION) -> tup
         blocks: of the pixels as stored.
         orientation: EXIF orientation, 1-8, to apply to the pixels first.
     """
-    upright, mirror, flip, turn_180 = (
-        coefficients(block)
-        for block in (blocks.upright, blocks.mirror, blocks.flip, blocks.turn_180)
-    )
-    stored = {
-        Variant.UPRIGHT: digest_of(upright),
-        Variant.MIRROR: digest_of(mirror),
-        Variant.FLIP: digest_of(flip),
-        Variant.TURN_180: digest_of(turn_180),
-        Variant.TRANSPOSE: digest_of(upright.T),
-        Variant.TURN_90: digest_of(mirror.T),
-        Variant.TURN_270: digest_of(flip.T),
-        Variant.TRANSVERSE: digest_of(turn_180.T),
-    }
-    return tuple(stored[source] for source in _SOURCES[orientation])
+    digests = digests_of_blocks(blocks.stack)
+    return tuple(digests[source].tobytes() for source in _SOURCES[orientation])
 
 
 def transform(pixels: NDArray[np.generic], variant: Variant) -> NDArray[np.generic]:
@@ -79,17 +88,17 @@ def transform(pixels: NDArray[np.generic], variant: Variant) -> NDArray[np.gener
     return swapped if variant is Variant.TRANSPOSE else np.rot90(swapped, 2)
 
 
-def _sources() -> dict[int, tuple[Variant, ...]]:
-    """Name, for each orientation, the variant of the stored pixels behind each variant.
+def _sources() -> dict[int, tuple[int, ...]]:
+    """Say, for each orientation, which digest of the stored pixels is behind each variant.
 
     Two of the eight after another are again one of the eight; which one shows
     on a small array whose cells are all different.
     """
     cells = np.arange(6).reshape(2, 3)
-    names = {_identity(transform(cells, variant)): variant for variant in VARIANTS}
+    places = {_identity(transform(cells, hashed)): at for at, hashed in enumerate(_HASHED)}
     return {
         orientation: tuple(
-            names[_identity(transform(transform(cells, shown), variant))] for variant in VARIANTS
+            places[_identity(transform(transform(cells, shown), variant))] for variant in VARIANTS
         )
         for orientation, shown in _BY_ORIENTATION.items()
     }
