@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -159,17 +159,35 @@ def run_service(delist: Delist) -> None:
     """
     configure_logs(_LOG_LEVEL_INFO)
     service = Service(delist)
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        service.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    _stop_on_signals(service)
     in_time = service.run()
     _log.info("service.stopped", in_time=in_time)
     if not in_time:
         sys.stderr.flush()
         os._exit(0)
+
+
+def _stop_on_signals(service: Service) -> None:
+    """Stop the service on SIGTERM and SIGINT.
+
+    A handler runs between any two instructions of the main thread, perhaps while that
+    holds the lock of the very event that stops it. So it only writes to a pipe, and a
+    thread of its own does the rest.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        with suppress(BlockingIOError):
+            os.write(writing, b"!")
+
+    def wait() -> None:
+        os.read(reading, 1)
+        service.stop()
+
+    threading.Thread(target=wait, daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
 
 
 @contextmanager
