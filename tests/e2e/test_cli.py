@@ -439,7 +439,7 @@ def test_init_writes_what_runs(
 def test_init_changes_nothing_beside_a_file_that_is_there(
     there: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """ "Nothing was changed" is true, whichever of the files is there."""
+    """That nothing was changed is true, whichever of the files is there."""
     (tmp_path / there).write_text("# mine")
 
     assert main(["init", str(tmp_path)]) == 2
