@@ -13,6 +13,7 @@ no table: nine samples out of ten count 1-2-3-4-5-4-3-2-1, everywhere alike.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,25 +89,25 @@ def web_blend(side: int) -> Blend:
 
 @lru_cache(maxsize=WORKING_SIDE)  # one entry for each possible length
 def _filter(length: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Give the samples and weights of 64 outputs, [64, 7] each, for an axis of 5-512."""
+    """Give the samples and weights of 64 outputs, [64, 7] each, for an axis of 5-512.
+
+    A window averages each sample with its neighbours, and shrinks at the edges.
+    Written out, not as a product of matrices: BLAS would start threads that spin.
+    """
     # At 128 samples and below the window is one sample wide: no filter at all.
     window = (length + 2 * BLOCK_SIDE - 1) // (2 * BLOCK_SIDE)
     right = window // 2
-    box = _box(length, left=window - 1 - right, right=right)
+    left = window - 1 - right
+    samples = np.arange(length)
+    shares = _WHOLE // (np.minimum(samples + right, length - 1) - np.maximum(samples - left, 0) + 1)
     centres = ((np.arange(BLOCK_SIDE) + 0.5) * length / BLOCK_SIDE).astype(np.intp)
-    matrix = box[centres] @ box
-    first = (matrix != 0).argmax(axis=1)
-    # What stands beyond the last sample counts nothing; it may be any other.
-    positions = first[:, np.newaxis] + np.arange(_TAPS)
-    inside = positions < length
-    positions = np.where(inside, positions, first[:, np.newaxis])
-    weights = np.where(inside, np.take_along_axis(matrix, positions, axis=1), 0)
-    positions = np.where(weights != 0, positions, first[:, np.newaxis])
-    return positions, weights.astype(np.float64)
-
-
-def _box(length: int, *, left: int, right: int) -> NDArray[np.float64]:
-    """Average each sample with its neighbours, times 12; at the edges the window shrinks."""
-    offsets = np.arange(length)[np.newaxis, :] - np.arange(length)[:, np.newaxis]
-    inside = (offsets >= -left) & (offsets <= right)
-    return np.asarray(inside * (_WHOLE // inside.sum(axis=1, keepdims=True)), dtype=np.float64)
+    weights = np.zeros((BLOCK_SIDE, _TAPS))
+    for first, second in product(range(-left, right + 1), repeat=2):
+        middle = centres + first
+        inside = (np.clip(middle, 0, length - 1) == middle) & (middle + second >= 0)
+        inside &= middle + second < length
+        share = shares[centres] * shares[np.clip(middle, 0, length - 1)]
+        weights[:, first + second + 2 * left] += inside * share
+    positions = centres[:, np.newaxis] - 2 * left + np.arange(_TAPS)
+    # What counts nothing may stand beyond an edge: any other sample will do.
+    return np.where(weights != 0, positions, centres[:, np.newaxis]), weights
