@@ -112,11 +112,16 @@ def test_an_empty_ledger_holds_good(tmp_path: Path) -> None:
         assert verify(database) == 0
 
 
-def test_a_transaction_that_fails_leaves_no_gap(database: Database) -> None:
-    """Numbers are taken in the transaction: rolled back, the next record takes the same one."""
-    with pytest.raises(ZeroDivisionError), database.write() as connection:
+def _append_and_fail(database: Database) -> None:
+    with database.write() as connection:
         ledger.append(connection, draft(9), now=START)
         raise ZeroDivisionError
+
+
+def test_a_transaction_that_fails_leaves_no_gap(database: Database) -> None:
+    """Numbers are taken in the transaction: rolled back, the next record takes the same one."""
+    with pytest.raises(ZeroDivisionError):
+        _append_and_fail(database)
     with database.write() as connection:
         assert ledger.append(connection, draft(9), now=START).sequence == COUNT + 1
 
@@ -235,7 +240,7 @@ def test_an_inserted_record_shows(database: Database, sequence: int) -> None:
     [
         "update ledger_head set sequence = sequence - 1",
         "update ledger_head set sequence = sequence + 1",
-        f"update ledger_head set hash = '{'0' * 64}'",
+        "update ledger_head set hash = '0'",
         "delete from ledger_head",
     ],
 )

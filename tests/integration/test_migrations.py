@@ -4,8 +4,9 @@ import multiprocessing
 import sqlite3
 import stat
 from contextlib import closing
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, inspect
@@ -114,7 +115,7 @@ def test_files_are_private(tmp_path: Path) -> None:
 ROUNDS, PROCESSES = 6, 4
 
 
-def _open_together(folder: str, start: Any, answers: Any) -> None:
+def _open_together(folder: str, start: Barrier, answers: "Queue[str]") -> None:
     for attempt in range(ROUNDS):
         start.wait(60)
         try:
