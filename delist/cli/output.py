@@ -25,7 +25,7 @@ class Output:
 
     def result(self, document: Mapping[str, Any], text: str | None = None) -> None:
         """Print one result: the document as a JSON line, or the text."""
-        encoding = sys.stdout.encoding
+        encoding = sys.stdout.encoding or "utf-8"
         if self.json_lines:
             line = json.dumps(document, default=_plain, ensure_ascii=False)
             if not _can_be_written(line, encoding):
