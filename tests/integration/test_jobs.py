@@ -1,5 +1,6 @@
 """`delist run` as a process of its own, beside a feed that changes, hangs and fails."""
 
+import itertools
 import json
 import os
 import signal
@@ -68,14 +69,12 @@ class Deployment:
 
     folder: Path
     standin: StopNciiStandIn
+    tick: Callable[[], int]
     started: int = 0
-    changes: int = 0
 
     def put(self, digest: bytes, status: str = "Received") -> None:
-        self.changes += 1
         record = {
-            # Each change a second after the last: of the same second, a withdrawal counts.
-            "lastModtimestamp": int(time.time()) - 300 + self.changes,
+            "lastModtimestamp": self.tick(),
             "signalType": "ImagePDQ",
             "hashValue": digest.hex(),
             "hashStatus": status,
@@ -149,8 +148,10 @@ timeout_s = 60
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    with StopNciiStandIn() as standin:
-        deployed = Deployment(tmp_path, standin)
+    # Each change comes a second after the last: of the same second, a withdrawal counts.
+    tick = itertools.count(int(time.time()) - 10_000).__next__
+    with StopNciiStandIn(now=tick) as standin:
+        deployed = Deployment(tmp_path, standin, tick)
         deployed.configure()
         deployed.store_images()
         yield deployed
