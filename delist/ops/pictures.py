@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+_EVEN_ODDS = 0.5
+
 Pixels = NDArray[np.uint8]
 """uint8[height, width, 3]."""
 
@@ -43,5 +45,5 @@ def _hard_edges(rng: np.random.Generator, canvas: Image.Image) -> None:
         left, right = sorted(float(x) for x in rng.uniform(0, canvas.width, 2))
         top, bottom = sorted(float(y) for y in rng.uniform(0, canvas.height, 2))
         red, green, blue = (int(value) for value in rng.integers(0, 256, 3))
-        shape = draw.ellipse if rng.integers(2) else draw.rectangle
+        shape = draw.ellipse if rng.random() < _EVEN_ODDS else draw.rectangle
         shape((left, top, right, bottom), fill=(red, green, blue))
