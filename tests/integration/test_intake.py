@@ -49,7 +49,7 @@ def said(world: World, *, after: int = 0) -> list[tuple[str, str, str]]:
 
 
 def suppressed(world: World, *urls: str) -> list[bool]:
-    return world.results.suppressed(urls).tolist()
+    return [bool(answer) for answer in world.results.suppressed(urls)]
 
 
 def place(number: int) -> str:

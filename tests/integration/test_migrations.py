@@ -23,8 +23,7 @@ def layout(engine: Engine) -> dict[str, object]:
     return {
         name: {
             "columns": [
-                (c["name"], str(c["type"]), c["nullable"], c["primary_key"])
-                for c in found.get_columns(name)
+                (c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(name)
             ],
             "primary": found.get_pk_constraint(name),
             "foreign": found.get_foreign_keys(name),
