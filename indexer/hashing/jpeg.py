@@ -13,7 +13,7 @@ from PIL import ImageFile, JpegImagePlugin
 from indexer.hashing.modes import Pixels
 
 try:
-    import simplejpeg  # type: ignore[import-untyped]
+    import simplejpeg
 except ImportError:  # pragma: no cover - no wheel for this machine
     simplejpeg = None
 
