@@ -12,9 +12,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -162,32 +161,32 @@ def run_service(delist: Delist) -> None:
     _stop_on_signals(service)
     in_time = service.run()
     _log.info("service.stopped", in_time=in_time)
-    if not in_time:
-        sys.stderr.flush()
-        os._exit(0)
+    if in_time:
+        delist.close()
+    sys.stderr.flush()
+    # Whatever thread of a library is still about must not hold up the end.
+    os._exit(0)
 
 
 def _stop_on_signals(service: Service) -> None:
     """Stop the service on SIGTERM and SIGINT.
 
-    A handler runs between any two instructions of the main thread, perhaps while that
-    holds the lock of the very event that stops it. So it only writes to a pipe, and a
-    thread of its own does the rest.
+    Python runs its handlers in the main thread, between two instructions: late when that
+    thread waits, and perhaps while it holds the lock of the very event that stops it. So
+    the interpreter itself writes to a pipe when the signal comes, in whichever thread it
+    comes, and a thread of its own does the rest.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        with suppress(BlockingIOError):
-            os.write(writing, b"!")
 
     def wait() -> None:
         os.read(reading, 1)
         service.stop()
 
     threading.Thread(target=wait, daemon=True).start()
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+        signal.signal(number, lambda _number, _frame: None)
 
 
 @contextmanager

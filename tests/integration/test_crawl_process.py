@@ -192,9 +192,9 @@ def test_a_full_store_ends_the_crawl_with_its_error(tmp_path: Path) -> None:
     config = tmp_path / "delist.toml"
     config.write_text("[store]\nmap_size_bytes = 1048576\n")
     with serve_site() as site:
-        for n in range(400):
-            site.put(f"/{n}.jpg", draw_image(n, size=(64, 64)))
-        page = site.put("/", "".join(f"<img src=/{n}.jpg>" for n in range(400)))
+        for n in range(1500):
+            site.put(f"/{n}.jpg", draw_image(n, size=(32, 32)))
+        page = site.put("/", "".join(f"<img src=/{n}.jpg>" for n in range(1500)))
         job = CrawlJob(urls=(page,), allow_private_addresses=True)
         with pytest.raises(CrawlFailedError) as failed:
             run_crawl(job, config=config, data_dir=tmp_path / "data")
