@@ -89,6 +89,8 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
 )
 _KNOWN = frozenset(INDEXER_SECTIONS) | {name for name, _ in _SECTIONS}
 
+_POLICY_LINE = 'file = "policy.toml"'
+
 _HEAD = """\
 # Configuration of Delist. Every key may be left out; the values that are commented out
 # are the built-in defaults. Relative paths are relative to this file.
@@ -139,14 +141,19 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
     )
 
 
-def annotated_configuration() -> str:
-    """Write the configuration file with every key, its explanation and its default."""
+def annotated_configuration(*, policy_beside: bool = False) -> str:
+    """Write the configuration file with every key, its explanation and its default.
+
+    Args:
+        policy_beside: whether ``policy.toml`` stands beside it and is to be in force.
+    """
     parts = [_HEAD]
     for name, cls in _SECTIONS:
         summary = (cls.__doc__ or "").partition(": ")[2]
         parts.append(f"\n# {summary[:1].upper()}{summary[1:]}\n[{name}]\n")
         parts.extend(f"{line}\n" for line in _setting_lines(cls, commented=True))
-    return "".join(parts)
+    text = "".join(parts)
+    return text.replace(f"# {_POLICY_LINE}", _POLICY_LINE) if policy_beside else text
 
 
 def annotated_policy() -> str:

@@ -32,7 +32,8 @@ def init(
         raise UsageError(f"{there} is there already; nothing was changed")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for path, text in ((config, annotated_configuration()), (policy, annotated_policy())):
+        written = annotated_configuration(policy_beside=True)
+        for path, text in ((config, written), (policy, annotated_policy())):
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
     except FileExistsError as error:

@@ -210,3 +210,11 @@ def test_sections_do_not_share_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path, text)
 
     assert (settings.review.hours, settings.jobs.feed_sync_s) == (12, 5)
+
+
+def test_the_policy_that_init_writes_is_in_force(tmp_path: Path) -> None:
+    """``delist init`` writes both files; an edit of the policy beside the configuration counts."""
+    (tmp_path / "policy.toml").write_text(annotated_policy().replace("= 20", "= 7"))
+    settings = load(tmp_path, annotated_configuration(policy_beside=True))
+
+    assert settings.load_policy().automatic_bits == 7
