@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+import lmdb
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from delist import emission
@@ -58,7 +59,7 @@ class ReportedImage:
     """One image, addresses defanged.
 
     Attributes:
-        since: when it was delisted (ISO 8601, UTC), or None.
+        since: when it was delisted (ISO 8601, UTC), or None; not before the case was reported.
     """
 
     image_urls: tuple[str, ...] = field(repr=False)
@@ -128,6 +129,7 @@ def survivor_report(
             effective = {
                 case.id: emission.effective(ledger.of_case(connection, case.id)) for case in found
             }
+        linked = {case.id: _linked_at(store, txn, case_ref, case) for case in found}
         pages = {case.id: store.images.pages(txn, bytes.fromhex(case.image_key)) for case in found}
         aliases = {
             case.id: store.images.aliases(txn, bytes.fromhex(case.image_key)) for case in found
@@ -137,7 +139,7 @@ def survivor_report(
             image_urls=tuple(defang(url) for url in (case.image_url, *aliases[case.id])),
             page_urls=tuple(defang(url) for url in pages[case.id]),
             status=_STATUS[case.state],
-            since=_since(effective[case.id].get(case.image_url)),
+            since=_since(effective[case.id].get(case.image_url), linked[case.id]),
         )
         for case in found
     )
@@ -221,5 +223,16 @@ def _hosts(found: Sequence[Case]) -> tuple[HostCount, ...]:
     )
 
 
-def _since(record: SuppressionRecord | None) -> str | None:
-    return None if record is None else record.effective_at.isoformat(timespec="seconds")
+def _linked_at(store: Store, txn: lmdb.Transaction, case_ref: str, case: Case) -> datetime | None:
+    """Return when the case reference was first named behind a signal that matches."""
+    keys = [bytes.fromhex(match.signal_key) for match in case.active_matches]
+    times = [store.signals.linked_at(txn, case_ref, key) for key in keys]
+    return min((time for time in times if time is not None), default=None)
+
+
+def _since(record: SuppressionRecord | None, linked_at: datetime | None) -> str | None:
+    """Say since when, never before the holder's own report: that would tell of another's."""
+    if record is None:
+        return None
+    since = record.effective_at if linked_at is None else max(record.effective_at, linked_at)
+    return since.isoformat(timespec="seconds")

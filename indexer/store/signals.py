@@ -5,7 +5,8 @@ Databases::
     signals            key -> Signal
     signal_hashes      the digests that are matched (columns.py)
     signal_tombstones  key -> Tombstone: no digest, only what keeps a re-scan from reviving it
-    signal_cases       keyed hash of a case reference + signal key -> b"1" live, b"0" ended
+    signal_cases       keyed hash of a case reference + signal key -> b"1" live or b"0" ended,
+                       then when it was linked first, in unix seconds, 8 bytes
     signal_counts      feed NUL kind, cut to 256 bytes -> number held, 8 bytes
     quarantine         key -> QuarantinedRecord
     signal_log         sequence -> SignalEvent; its last number is the version of all signals
@@ -13,13 +14,13 @@ Databases::
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 
 import lmdb
 
 from indexer.match import FEED_KIND_PDQ
-from indexer.model import Signal, SignalEvent, SignalEventKind, has_ended
+from indexer.model import CaseStatus, Signal, SignalEvent, SignalEventKind, has_ended
 from indexer.store.codec import RecordCodec
 from indexer.store.columns import ColumnWriter, HashColumn
 from indexer.store.environment import Environment
@@ -160,8 +161,13 @@ class SignalStore:
                 for key, state in cursor:
                     if bytes(key[:_KEY_BYTES]) != case_key:
                         break
-                    found[bytes(key[_KEY_BYTES:])] = bytes(state) == _LIVE
+                    found[bytes(key[_KEY_BYTES:])] = bytes(state[:1]) == _LIVE
         return found
+
+    def linked_at(self, txn: lmdb.Transaction, case_ref: str, key: bytes) -> datetime | None:
+        """Return when a case was first named behind a signal."""
+        raw = txn.get(self.case_key(case_ref) + key, db=self._cases)
+        return None if raw is None else datetime.fromtimestamp(int.from_bytes(raw[1:]), UTC)
 
     def counts(self, txn: lmdb.Transaction, feed: str) -> dict[str, int]:
         """Count a feed's live signals by kind (the feed's words)."""
@@ -215,11 +221,16 @@ class SignalStore:
         """Bring the case links up to date. A case that is no longer named has ended."""
         if old is not None:
             for case in old.cases:
-                txn.put(self.case_key(case.case_ref) + old.key, _ENDED, db=self._cases)
+                self._link(txn, old, case, _ENDED)
         if new is not None:
             for case in new.cases:
-                state = _ENDED if has_ended(case.status) else _LIVE
-                txn.put(self.case_key(case.case_ref) + new.key, state, db=self._cases)
+                self._link(txn, new, case, _ENDED if has_ended(case.status) else _LIVE)
+
+    def _link(self, txn: lmdb.Transaction, signal: Signal, case: CaseStatus, state: bytes) -> None:
+        key = self.case_key(case.case_ref) + signal.key
+        held = txn.get(key, db=self._cases)
+        since = int(signal.changed_at.timestamp()).to_bytes(8) if held is None else bytes(held[1:])
+        txn.put(key, state + since, db=self._cases)
 
     def _count(self, txn: lmdb.Transaction, signal: Signal, step: int) -> None:
         key = signal.feed.encode() + b"\0" + signal.kind.encode()[:_KIND_BYTES]

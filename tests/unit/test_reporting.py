@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -141,6 +142,19 @@ def test_each_image_has_its_status(
         int(status == word) for word in ("delisted", "under_review", "not_delisted")
     )
     assert "2026" in as_html(report)
+
+
+def test_since_is_never_before_the_own_report(world: World) -> None:
+    """Who reports an image that was delisted before does not learn that somebody had."""
+    find(world, ref="somebody-else")
+    world.clock.advance(days=30)
+    world.offer(MINE, cases={"somebody-else": "Received", REF: "Received"})
+    reported_at = world.clock.now.replace(microsecond=0)
+    (image,) = full(world).images or ()
+
+    assert image.status == "delisted"
+    assert image.since is not None
+    assert abs(datetime.fromisoformat(image.since) - reported_at) < timedelta(minutes=1)
 
 
 def test_nothing_found_yet(world: World) -> None:
