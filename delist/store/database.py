@@ -8,8 +8,9 @@ before they write. Statements are never shown with their values: those are URLs.
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -69,6 +70,7 @@ class Database:
                     "use that version, or another data directory"
                 )
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            _switch_to_wal(self.path)
             with self._engine.begin() as connection:
                 upgrade(connection)
 
@@ -95,11 +97,29 @@ class Database:
         self.close()
 
 
+def _switch_to_wal(path: Path) -> None:
+    """Switch a database file to write-ahead logging, for good.
+
+    SQLite does not wait for other connections here as it does elsewhere, so we do: one that
+    just asks for the version is gone in a moment.
+    """
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
+    with closing(sqlite3.connect(path)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
+
+
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's
     # The driver would begin transactions late and commit at schema changes; we say BEGIN.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA secure_delete = ON")
