@@ -93,9 +93,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--signals", type=float, default=1e6)
     parser.add_argument("--kind", choices=("random", "photos"), default="random")
-    parser.add_argument("--photos", default="/work/shared/photos/other-photos.npy")
+    parser.add_argument("--photos", help="uint8[n, 32] digests of photographs, a .npy file")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    if options.kind == "photos" and options.photos is None:
+        parser.error("--kind photos needs --photos FILE")
     faiss.omp_set_num_threads(1)
     rng = np.random.default_rng(1)
     count = int(options.signals)
