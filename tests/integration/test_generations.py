@@ -163,6 +163,20 @@ def test_a_file_that_is_cut_short_is_noticed(tmp_path: Path, size: int) -> None:
         map_generation(path)
 
 
+def test_bucket_bounds_are_checked_before_they_are_followed(tmp_path: Path) -> None:
+    """Compiled code follows them blindly: mapping refuses bounds that leave the arrays."""
+    path = tmp_path / "signals-1.idx"
+    digests = np.frombuffer(make_digest(1), np.uint8).reshape(1, 32)
+    write_generation(path, digests, np.ones((1, 16), np.uint8), version=1)
+    raw = bytearray(path.read_bytes())
+    # Keys and digests take a page each; the third array is ``starts``, 32 bits an entry.
+    raw[3 * 4096 + 4 * 1000 + 3] = 0x7F
+    path.write_bytes(raw)
+
+    with pytest.raises(IndexDamagedError, match="starts"):
+        map_generation(path)
+
+
 # Readers
 
 
