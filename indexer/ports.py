@@ -1,8 +1,8 @@
 """What the use cases ask of the adapters. A port exists only where two adapters do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,11 +38,11 @@ class MappedAnnIndex(AnnIndex, Protocol):
 
     @property
     def version(self) -> int:
-        """Version of the signals that it holds."""
+        """Version of what it holds, as written."""
 
     @property
-    def keys(self) -> NDArray[np.uint8]:
-        """Keys of the signals, uint8[n, 16], in the order of the positions."""
+    def labels(self) -> Mapping[str, NDArray[np.uint8]]:
+        """What the digests belong to, as written: the bytes of each array, by name."""
 
 
 class IndexFactory(Protocol):
@@ -51,8 +51,10 @@ class IndexFactory(Protocol):
     def build(self, digests: Digests) -> AnnIndex:
         """Index digests, uint8[n, 32], in memory."""
 
-    def write(self, path: Path, digests: Digests, keys: NDArray[np.uint8], *, version: int) -> None:
-        """Write an index to a file; whole and durable when it returns.
+    def write(
+        self, path: Path, digests: Digests, labels: Mapping[str, NDArray[Any]], *, version: int
+    ) -> None:
+        """Write an index to a file, with labels by name; whole and durable when it returns.
 
         Raises:
             OSError: it cannot be written; no file of that name is left.

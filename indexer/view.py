@@ -34,6 +34,7 @@ from indexer.match import FEED_KIND_PDQ
 from indexer.model import DIGEST_BYTES, SignalEventKind
 from indexer.ports import AnnIndex, Digests, IndexFactory
 from indexer.store import IndexPointer, Store
+from indexer.url import KEY_BYTES
 
 Keys = NDArray[np.uint8]
 """uint8[n, 16]: signal keys."""
@@ -45,6 +46,7 @@ PUBLISH_FROM = 20_000
 """Signals from which a generation pays: below, building in memory takes milliseconds."""
 
 _POINTER = "signals"
+_KEYS = "keys"
 _LEAST_DELTA = 2_000
 _DELTA_SHARE = 20
 _PURGE_AFTER = timedelta(hours=24)
@@ -173,7 +175,11 @@ class SignalViews:
         except (IndexDamagedError, OSError) as error:
             _log.error("index.unusable", error=type(error).__name__)
             return None
-        return Base(index.version, index, index.keys)
+        keys = index.labels.get(_KEYS, np.empty(0, np.uint8))
+        if len(keys) != KEY_BYTES * len(index):
+            _log.error("index.unusable", error="NoKeys")
+            return None
+        return Base(index.version, index, keys.reshape(-1, KEY_BYTES))
 
     def _from_column(self, txn: lmdb.Transaction, version: int) -> Base:
         digests, keys = self._read_column(txn)
@@ -182,7 +188,7 @@ class SignalViews:
     def _read_column(self, txn: lmdb.Transaction) -> tuple[Digests, Keys]:
         column = self._store.signals.column
         digests = [np.empty((0, DIGEST_BYTES), np.uint8)]
-        keys = [np.empty((0, 16), np.uint8)]
+        keys = [np.empty((0, KEY_BYTES), np.uint8)]
         for number in range(column.chunk_count(txn)):
             chunk = column.chunk(txn, number)
             live = chunk.flags != 0
@@ -204,7 +210,7 @@ class SignalViews:
 
     def _base_of(self, digests: dict[bytes, bytes], version: int) -> Base:
         joined = np.frombuffer(b"".join(digests.values()), np.uint8).reshape(-1, DIGEST_BYTES)
-        keys = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16)
+        keys = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, KEY_BYTES)
         return Base(version, self._factory.build(joined), keys)
 
     def verify(self) -> int | None:
@@ -258,7 +264,7 @@ class SignalViews:
             version = self._store.signals.version(txn)
             digests, keys = self._read_column(txn)
         name = f"signals-{version}.idx"
-        self._factory.write(self._folder / name, digests, keys, version=version)
+        self._factory.write(self._folder / name, digests, {_KEYS: keys}, version=version)
         with self._store.write() as txn:  # (3)
             pointer = IndexPointer(version=version, name=name, written_at=now)
             self._store.index_pointers.put(txn, _POINTER, pointer)

@@ -1,8 +1,9 @@
 """Exact indexes over the signals' digests, behind ``indexer.ports.AnnIndex``."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from indexer.ann.flat import FlatIndex, checked
@@ -35,9 +36,11 @@ class ExactIndexes:
         """Index digests in memory, the faster way for their number."""
         return choose_index(digests)
 
-    def write(self, path: Path, digests: Digests, keys: NDArray[np.uint8], *, version: int) -> None:
+    def write(
+        self, path: Path, digests: Digests, labels: Mapping[str, NDArray[Any]], *, version: int
+    ) -> None:
         """Write a generation; see ``generation.write_generation``."""
-        write_generation(path, digests, keys, version=version)
+        write_generation(path, digests, labels, version=version)
 
     def map(self, path: Path) -> MappedAnnIndex:
         """Map a generation; see ``generation.map_generation``."""

@@ -1,4 +1,6 @@
-"""An index generation: the multi-index and its signal keys in one file that every process maps.
+"""An index generation: a multi-index and its labels in one file that every process maps.
+
+Labels are arrays that say what the digests belong to: the keys of signals, the rows of images.
 
 A file is written whole under another name, synced and renamed, and never changed after.
 
@@ -8,14 +10,14 @@ Layout, version 1, little-endian::
     4    uint16    version
     6    uint16    number of arrays, a
     8    uint64    size of the file in bytes
-    16   uint64    version of the signals that it holds (last number of the signal log)
+    16   uint64    version of what it holds; for signals the last number of the signal log
     24   32 bytes  BLAKE2b of all bytes before this field and of the table below
     56   a * 64    the table, one entry an array:
                    16 bytes name, ASCII, zeros behind
                    uint64 offset, a multiple of 4096
                    uint64 size in bytes
                    32 bytes BLAKE2b of the array's bytes
-    ..             the arrays
+    ..             the arrays: the labels, then those of ``MihArrays``
 
 Header and table are checked whenever a file is mapped, which takes no time; the arrays'
 checksums by ``verify`` alone, since that reads everything.
@@ -24,7 +26,7 @@ checksums by ``verify`` alone, since that reads everything.
 import mmap
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -36,6 +38,7 @@ from numpy.typing import NDArray
 from indexer.ann.mih import find_in
 from indexer.ann.mih_arrays import BANDS, BUCKETS, LANES, MihArrays, build_arrays
 from indexer.errors import IndexDamagedError
+from indexer.model import DIGEST_BYTES
 from indexer.ports import Digests, Found
 
 _MAGIC, _VERSION = b"DLIX", 1
@@ -44,7 +47,8 @@ _ENTRY = struct.Struct("<16sQQ32s")
 _SUM_BYTES = 32
 _TABLE_AT = _HEAD.size + _SUM_BYTES
 _PAGE = 4096
-_NAMES = ("keys", "digests", "starts", "positions", "sketches")
+_NAMES = ("digests", "starts", "positions", "sketches")
+_MOST_ARRAYS = 64
 _WRITE_BYTES = 1 << 24
 _Array = NDArray[Any]
 
@@ -54,12 +58,12 @@ class MappedIndex:
     """A generation that lies in the memory map, shared by all processes. Thread-safe.
 
     Attributes:
-        version: of the signals that it holds.
-        keys: uint8[n, 16], signal keys, in the order of the positions.
+        version: of what it holds.
+        labels: uint8[bytes] by name, as written.
     """
 
     version: int
-    keys: NDArray[np.uint8]
+    labels: Mapping[str, NDArray[np.uint8]]
     _arrays: MihArrays
 
     def __len__(self) -> int:
@@ -72,9 +76,9 @@ class MappedIndex:
 
 
 def write_generation(
-    path: Path, digests: Digests, keys: NDArray[np.uint8], *, version: int
+    path: Path, digests: Digests, labels: Mapping[str, _Array], *, version: int
 ) -> None:
-    """Build the index over ``digests``, uint8[n, 32], and write it with their keys.
+    """Build the index over ``digests``, uint8[n, 32], and write it with labels, by name.
 
     Durable when it returns; until then there is no file of that name.
 
@@ -82,10 +86,8 @@ def write_generation(
         OSError: the disk is full or cannot be written; no file of that name is left.
     """
     arrays = build_arrays(digests)
-    parts: list[_Array] = [
-        *(np.ascontiguousarray(keys), arrays.digests, arrays.starts),
-        *(arrays.positions, arrays.sketches),
-    ]
+    parts = {name: np.ascontiguousarray(label) for name, label in labels.items()}
+    parts |= {name: getattr(arrays, name) for name in _NAMES}
     unfinished = path.with_suffix(".unfinished")
     try:
         with open(unfinished, "wb", opener=_private) as file:
@@ -113,7 +115,7 @@ def map_generation(path: Path) -> MappedIndex:
         raw = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     version, table = _read_table(raw, path.name)
     flat = {name: np.frombuffer(raw, np.uint8, size, at) for name, at, size, _ in table}
-    count = len(flat["keys"]) // 16
+    count = len(flat["digests"]) // DIGEST_BYTES
     try:
         arrays = MihArrays(
             digests=flat["digests"].view(np.uint64).reshape(count, 4),
@@ -131,7 +133,8 @@ def map_generation(path: Path) -> MappedIndex:
         or (starts[:, 1:] < starts[:, :-1]).any()
     ):
         raise IndexDamagedError(f"{path.name}: the array starts is damaged")
-    return MappedIndex(version, flat["keys"].reshape(count, 16), arrays)
+    labels = {name: flat[name] for name in flat if name not in _NAMES}
+    return MappedIndex(version, labels, arrays)
 
 
 def verify(path: Path) -> None:
@@ -147,10 +150,12 @@ def verify(path: Path) -> None:
             raise IndexDamagedError(f"{path.name}: the array {name} is damaged")
 
 
-def _write(write: Callable[[memoryview | bytes], int], parts: list[_Array], version: int) -> int:
+def _write(
+    write: Callable[[memoryview | bytes], int], parts: Mapping[str, _Array], version: int
+) -> int:
     offset = _aligned(_TABLE_AT + len(parts) * _ENTRY.size)
     table, offsets = [], []
-    for name, part in zip(_NAMES, parts, strict=True):
+    for name, part in parts.items():
         flat = part.reshape(-1).view(np.uint8)
         table.append(_ENTRY.pack(name.encode(), offset, len(flat), _sum(flat)))
         offsets.append(offset)
@@ -158,7 +163,7 @@ def _write(write: Callable[[memoryview | bytes], int], parts: list[_Array], vers
     head = _HEAD.pack(_MAGIC, _VERSION, len(parts), offset, version)
     entries = b"".join(table)
     at = write(head + blake2b(head + entries, digest_size=_SUM_BYTES).digest() + entries)
-    for start, part in zip(offsets, parts, strict=True):
+    for start, part in zip(offsets, parts.values(), strict=True):
         at += write(bytes(start - at))
         flat = part.reshape(-1).view(np.uint8)
         for first in range(0, len(flat), _WRITE_BYTES):
@@ -171,7 +176,7 @@ def _read_table(
 ) -> tuple[int, list[tuple[str, int, int, bytes]]]:
     """Check header and table; returns the version and (name, offset, size, checksum) entries."""
     magic, layout, count, size, version = _HEAD.unpack_from(raw)
-    if (magic, layout, count) != (_MAGIC, _VERSION, len(_NAMES)):
+    if (magic, layout) != (_MAGIC, _VERSION) or not len(_NAMES) <= count <= _MOST_ARRAYS:
         raise IndexDamagedError(f"{name} is no index of this version")
     end = _TABLE_AT + count * _ENTRY.size
     if size != len(raw) or end > size:
@@ -184,7 +189,7 @@ def _read_table(
         (label.rstrip(b"\0").decode(), offset, length, part)
         for label, offset, length, part in _ENTRY.iter_unpack(entries)
     ]
-    if tuple(entry[0] for entry in table) != _NAMES:
+    if tuple(entry[0] for entry in table[-len(_NAMES) :]) != _NAMES:
         raise IndexDamagedError(f"{name} holds other arrays")
     return version, table
 

@@ -117,7 +117,7 @@ def test_a_mapped_index_answers_as_the_one_in_memory(
     digests = rng.integers(0, 256, (count, 32), dtype=np.uint8)
     keys = rng.integers(0, 256, (count, 16), dtype=np.uint8)
     path = tmp_path / "signals-7.idx"
-    write_generation(path, digests, keys, version=7)
+    write_generation(path, digests, {"keys": keys}, version=7)
     mapped = map_generation(path)
     queries = np.concatenate([digests[:50], rng.integers(0, 256, (50, 32), dtype=np.uint8)])
     queries[:, 5] ^= 0x1F
@@ -127,7 +127,7 @@ def test_a_mapped_index_answers_as_the_one_in_memory(
 
     assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
     assert (mapped.version, len(mapped)) == (7, count)
-    assert np.array_equal(mapped.keys, keys)
+    assert np.array_equal(mapped.labels["keys"].reshape(-1, 16), keys)
     verify(path)
 
 
@@ -137,7 +137,7 @@ def test_every_damaged_byte_is_noticed(tmp_path: Path, position: float, bit: int
     """A changed bit anywhere but in the padding fails the check; in the header, mapping too."""
     path = tmp_path / "signals-1.idx"
     digests = np.frombuffer(make_digest(1), np.uint8).reshape(1, 32)
-    write_generation(path, digests, np.ones((1, 16), np.uint8), version=1)
+    write_generation(path, digests, {"keys": np.ones((1, 16), np.uint8)}, version=1)
     raw = bytearray(path.read_bytes())
     # Header and table lie in the first 376 bytes; the arrays' first bytes at 4096 and on.
     at = int(position * 376) if bit % 2 else 2 * 4096 + int(position * 32)
@@ -156,7 +156,7 @@ def test_a_file_that_is_cut_short_is_noticed(tmp_path: Path, size: int) -> None:
     """Mapping reads the size: whatever is cut off, it is not used."""
     path = tmp_path / "signals-1.idx"
     digests = np.frombuffer(make_digest(1), np.uint8).reshape(1, 32)
-    write_generation(path, digests, np.ones((1, 16), np.uint8), version=1)
+    write_generation(path, digests, {"keys": np.ones((1, 16), np.uint8)}, version=1)
     path.write_bytes(path.read_bytes()[:size])
 
     with pytest.raises(IndexDamagedError):
@@ -167,7 +167,7 @@ def test_bucket_bounds_are_checked_before_they_are_followed(tmp_path: Path) -> N
     """Compiled code follows them blindly: mapping refuses bounds that leave the arrays."""
     path = tmp_path / "signals-1.idx"
     digests = np.frombuffer(make_digest(1), np.uint8).reshape(1, 32)
-    write_generation(path, digests, np.ones((1, 16), np.uint8), version=1)
+    write_generation(path, digests, {"keys": np.ones((1, 16), np.uint8)}, version=1)
     raw = bytearray(path.read_bytes())
     # Keys and digests take a page each; the third array is ``starts``, 32 bits an entry.
     raw[3 * 4096 + 4 * 1000 + 3] = 0x7F
