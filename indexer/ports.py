@@ -16,9 +16,12 @@ Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
 """(query rows, signal positions, distances in bits), one entry a match, sorted by query row,
 then distance, then position."""
 
+MAX_PROBABLE_BITS = 80
+"""The farthest that a probable look-up reaches: beyond, unrelated images turn up."""
+
 
 class AnnIndex(Protocol):
-    """An exact index over a fixed set of digests."""
+    """An exact index over a fixed set of digests, which is asked for probable matches too."""
 
     def __len__(self) -> int:
         """Count the digests held."""
@@ -30,6 +33,28 @@ class AnnIndex(Protocol):
 
         Raises:
             InvalidDigestError: ``queries`` is not uint8[n, 32].
+        """
+
+    def find_probable(self, queries: Digests, *, threshold_bits: int) -> Found:
+        """Find held digests within ``threshold_bits`` (inclusive, 0-80), the far ones probably.
+
+        What lies within 31 bits is all there; of what lies farther, each pair with at least
+        ``meeting_probability`` of its distance. What is there is right: within the threshold,
+        with its exact distance, once. Releases the GIL.
+
+        Raises:
+            InvalidDigestError: ``queries`` is not uint8[n, 32].
+            ValueError: a threshold below 0 or above ``MAX_PROBABLE_BITS``.
+        """
+
+    def meeting_probability(self, distance_bits: int) -> float:
+        """Return the least chance that ``find_probable`` meets a pair at a distance (0-80 bits).
+
+        1.0 up to 31 bits; beyond, for differing bits that lie anywhere in the digest with
+        equal chance. A threshold above the distance meets the pair at least as often.
+
+        Raises:
+            ValueError: a distance below 0 or above ``MAX_PROBABLE_BITS``.
         """
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from indexer.errors import InvalidDigestError
 from indexer.model import DIGEST_BITS, DIGEST_BYTES
-from indexer.ports import Digests, Found
+from indexer.ports import MAX_PROBABLE_BITS, Digests, Found
 
 # Whoever looks up has threads already; OpenMP's would spin while they wait for a core, and
 # turn 20 microseconds into 10 milliseconds on a busy machine.
@@ -43,6 +43,21 @@ class FlatIndex:
         positions = positions.astype(np.int64)
         order = np.lexsort((positions, distances, rows))
         return rows[order], positions[order], distances[order]
+
+    def find_probable(self, queries: Digests, *, threshold_bits: int) -> Found:
+        """Find everything within the threshold, 0-80; see ``AnnIndex.find_probable``."""
+        _check_reach(threshold_bits)
+        return self.find(queries, threshold_bits=threshold_bits)
+
+    def meeting_probability(self, distance_bits: int) -> float:
+        """Return 1.0: every pair is compared; see ``AnnIndex.meeting_probability``."""
+        _check_reach(distance_bits)
+        return 1.0
+
+
+def _check_reach(distance_bits: int) -> None:
+    if not 0 <= distance_bits <= MAX_PROBABLE_BITS:
+        raise ValueError(f"bits are 0 to {MAX_PROBABLE_BITS}, not {distance_bits}")
 
 
 def checked(digests: Digests) -> Digests:

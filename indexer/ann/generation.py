@@ -35,8 +35,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.ann.mih import find_in
+from indexer.ann.mih import find_in, find_probable_in
 from indexer.ann.mih_arrays import BANDS, BUCKETS, LANES, MihArrays, build_arrays
+from indexer.ann.probable import meeting_probability
 from indexer.errors import IndexDamagedError
 from indexer.model import DIGEST_BYTES
 from indexer.ports import Digests, Found
@@ -73,6 +74,14 @@ class MappedIndex:
     def find(self, queries: Digests, *, threshold_bits: int) -> Found:
         """Find every held digest within the threshold, 0-31; see ``AnnIndex.find``."""
         return find_in(self._arrays, queries, threshold_bits=threshold_bits)
+
+    def find_probable(self, queries: Digests, *, threshold_bits: int) -> Found:
+        """Find within the threshold, 0-80, beyond 31 probably; see ``AnnIndex.find_probable``."""
+        return find_probable_in(self._arrays, queries, threshold_bits=threshold_bits)
+
+    def meeting_probability(self, distance_bits: int) -> float:
+        """Return the least chance of a pair to be met; see ``AnnIndex.meeting_probability``."""
+        return meeting_probability(distance_bits)
 
 
 def write_generation(

@@ -17,7 +17,9 @@ numbers (bits in which a band differs, less its budget) whose sum is negative, t
 start from which every partial sum is negative (Dvoretzky and Motzkin's cycle lemma; for
 look-ups: Qin and Xiao, "Pigeonring", PVLDB 12(1), 2018). So a match has a band that differs
 by less than its budget, and that together with the two bands that follow, its sketch, differs
-by less than the sum of the three budgets. That is what a probe asks for.
+by less than the sum of the three budgets. That is what a probe asks for, with *limits* that
+follow from the budgets, when the look-up is to be exact. Whatever budgets and limits are
+given, a pair is reported once: by the first band that proposes it.
 """
 
 # ruff: noqa: C901, PLR0913, PLR0917 - a kernel is one nest of loops over plain arrays
@@ -38,8 +40,8 @@ _I64: TypeAlias = NDArray[np.int64]
 _Int: TypeAlias = Any  # a whole number; numba finds out how wide
 
 DISTANCE_SHIFT = 32
-QUERY_SHIFT = 38
-"""Layout of a match, uint64: query number << 38 | distance << 32 | position."""
+QUERY_SHIFT = 40
+"""Layout of a match, uint64: query number << 40 | distance << 32 | position."""
 
 _PENDING = 512
 _REGION_BITS = 8
@@ -76,7 +78,7 @@ def _scan(
 
 
 @compiled()
-def _found_before(x: _U64, band: _Int, budgets: _I64) -> bool:
+def _found_before(x: _U64, band: _Int, budgets: _I64, limits: _I64) -> bool:
     """Tell whether a band before ``band`` proposes the pair whose digests differ in ``x`` too."""
     here = count_ones(x[0] & np.uint64(0xFFFF))
     after = count_ones(x[0] >> np.uint64(16) & np.uint64(0xFFFF))
@@ -84,8 +86,7 @@ def _found_before(x: _U64, band: _Int, budgets: _I64) -> bool:
         last = (earlier + 2) % BANDS
         last_bits = x[last >> 2] >> np.uint64(BAND_BITS * (last & 3)) & np.uint64(0xFFFF)
         beyond = count_ones(last_bits)
-        allowed = budgets[earlier] + budgets[(earlier + 1) % BANDS] + budgets[last]
-        if here < budgets[earlier] and here + after + beyond < allowed:
+        if here < budgets[earlier] and here + after + beyond <= limits[earlier]:
             return True
         here, after = after, beyond
     return False
@@ -100,6 +101,8 @@ def _confirm(
     digests: _U64,
     queries: _U64,
     budgets: _I64,
+    limits: _I64,
+    radius: _Int,
     matches: _U64,
     found: _Int,
 ) -> _Int:
@@ -108,7 +111,6 @@ def _confirm(
     Returns:
         How many matches there are; those beyond the end of ``matches`` are only counted.
     """
-    radius = budgets.sum() - 1
     low = np.uint64(0xFFFFFFFF)
     x = np.empty(4, np.uint64)
     for i in range(held):
@@ -123,7 +125,7 @@ def _confirm(
         for word in range(4):
             x[word] = queries[np.int64(query), word] ^ digests[np.int64(position), word]
             distance += count_ones(x[word])
-        if distance > radius or _found_before(x, band, budgets):
+        if distance > radius or _found_before(x, band, budgets, limits):
             continue
         if found < matches.size:
             matches[found] = (
@@ -139,12 +141,6 @@ def _confirm(
 def _sketch(bands: _U16, query: _Int, band: _Int) -> _Int:
     following = np.uint32(bands[query, (band + 1) % BANDS])
     return following | np.uint32(bands[query, (band + 2) % BANDS]) << np.uint32(BAND_BITS)
-
-
-@compiled()
-def _sketch_limit(band: _Int, budgets: _I64) -> _Int:
-    """Return the bits in which a sketch may differ when its band does not."""
-    return budgets[band] + budgets[(band + 1) % BANDS] + budgets[(band + 2) % BANDS] - 1
 
 
 @compiled()
@@ -171,6 +167,8 @@ _SIGNATURE = types.int64(
     types.Array(types.uint32, 2, "C", readonly=True),
     types.Array(types.uint32, 2, "C", readonly=True),
     types.Array(types.int64, 1, "C", readonly=True),
+    types.Array(types.int64, 1, "C", readonly=True),
+    types.int64,
     types.uint64[::1],
 )
 
@@ -183,14 +181,18 @@ def find_few(
     positions: _U32,
     sketches: _U32,
     budgets: _I64,
+    limits: _I64,
+    radius: _Int,
     matches: _U64,
 ) -> _Int:
     """Look queries up one by one, asking early for what is read later.
 
     Args:
-        bands: uint16[q, 16], the queries' bytes; q < 2**26.
+        bands: uint16[q, 16], the queries' bytes; q < 2**24.
         digests: as in ``MihArrays``, like the next three.
-        budgets: int64[16], each 0, 1 or 2. The radius is one less than their sum.
+        budgets: int64[16], each 0, 1 or 2.
+        limits: int64[16], the bits by which a band and the two that follow may differ.
+        radius: the largest distance of a match, 0-255.
         matches: uint64[m], takes the matches, each once, in no order; see ``QUERY_SHIFT``.
 
     Returns:
@@ -213,7 +215,7 @@ def find_few(
                 prefetch(sketches[band], slot)
                 prefetch(sketches[band], min(slot + _LINE, stop))
         for band in range(BANDS):
-            key, limit = _sketch(bands, query, band), _sketch_limit(band, budgets)
+            key, limit = _sketch(bands, query, band), limits[band]
             held = np.int64(0)
             for probe in range((0, 1, BAND_BITS + 1)[budgets[band]]):
                 slot, stop = bounds[band, probe, 0], bounds[band, probe, 1]
@@ -224,13 +226,14 @@ def find_few(
                     if held >= _PENDING:
                         found = _confirm(
                             pending, held, band, positions[band], digests, queries, budgets,
-                            matches, found,
+                            limits, radius, matches, found,
                         )  # fmt: skip
                         held = np.int64(0)
             if held:
                 found = _confirm(
-                    pending, held, band, positions[band], digests, queries, budgets, matches, found
-                )
+                    pending, held, band, positions[band], digests, queries, budgets, limits,
+                    radius, matches, found,
+                )  # fmt: skip
     return found
 
 
@@ -263,6 +266,8 @@ def find_many(
     positions: _U32,
     sketches: _U32,
     budgets: _I64,
+    limits: _I64,
+    radius: _Int,
     matches: _U64,
 ) -> _Int:
     """Look queries up band by band; arguments and result as in ``find_few``.
@@ -282,7 +287,7 @@ def find_many(
         if budgets[band] == 0:
             continue
         _group(bands, band, groups, order, values, keys)
-        start, sketch, limit = starts[band], sketches[band], _sketch_limit(band, budgets)
+        start, sketch, limit = starts[band], sketches[band], limits[band]
         held = np.int64(0)
         sources, near_probes = ((0, 0), (1, 1), (_REGION_BITS + 1, _REGION_BITS + 1))[budgets[band]]
         for region in range(_REGIONS):
@@ -319,10 +324,11 @@ def find_many(
                             if held >= _PENDING:
                                 found = _confirm(
                                     pending, held, band, positions[band], digests, queries,
-                                    budgets, matches, found,
+                                    budgets, limits, radius, matches, found,
                                 )  # fmt: skip
                                 held = np.int64(0)
         found = _confirm(
-            pending, held, band, positions[band], digests, queries, budgets, matches, found
-        )
+            pending, held, band, positions[band], digests, queries, budgets, limits,
+            radius, matches, found,
+        )  # fmt: skip
     return found
