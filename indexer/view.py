@@ -16,10 +16,8 @@ Publishing, the steps:
 (4) Remove the files that nothing points to. Whoever has one mapped keeps it.
 """
 
-import fcntl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,6 +32,7 @@ from indexer.match import FEED_KIND_PDQ
 from indexer.model import DIGEST_BYTES, SignalEventKind
 from indexer.ports import AnnIndex, Digests, IndexFactory
 from indexer.store import IndexPointer, Store
+from indexer.store.locks import alone
 from indexer.url import KEY_BYTES
 
 Keys = NDArray[np.uint8]
@@ -71,11 +70,13 @@ class SignalView:
     Attributes:
         version: last number of the signal log that it holds.
         count: live signals.
+        digests: uint8[n, 32] of the signals where there are few of them, else None.
     """
 
     version: int
     count: int
     parts: tuple[Base, ...]
+    digests: Digests | None = None
 
     def find(self, queries: Digests, *, threshold_bits: int) -> FoundSignals:
         """Find every signal within the threshold (inclusive, 0-31) of each query.
@@ -143,7 +144,9 @@ class SignalViews:
 
     def of(self, digests: dict[bytes, bytes], *, version: int) -> SignalView:
         """Make a view of some signals alone: key to digest."""
-        return SignalView(version, len(digests), (self._base_of(digests, version),))
+        return SignalView(
+            version, len(digests), (self._base_of(digests, version),), _joined(digests.values())
+        )
 
     def _load(self, txn: lmdb.Transaction, version: int) -> SignalView:
         base = self._chosen_base(txn, version)
@@ -209,9 +212,8 @@ class SignalViews:
                         self._added[signal.key] = signal.digest
 
     def _base_of(self, digests: dict[bytes, bytes], version: int) -> Base:
-        joined = np.frombuffer(b"".join(digests.values()), np.uint8).reshape(-1, DIGEST_BYTES)
         keys = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, KEY_BYTES)
-        return Base(version, self._factory.build(joined), keys)
+        return Base(version, self._factory.build(_joined(digests.values())), keys)
 
     def verify(self) -> int | None:
         """Check the published generation whole; returns its version, None if there is none.
@@ -235,8 +237,8 @@ class SignalViews:
         with self._store.read() as txn:
             if self._store.signals.count(txn, FEED_KIND_PDQ) < self._publish_from:
                 return False
-        with self._publishing() as alone:  # (1)
-            if not alone:
+        with alone(self._folder / "lock") as free:  # (1)
+            if not free:
                 return False
             with self._store.read() as txn:
                 due = self._is_due(txn, now=now)
@@ -277,21 +279,14 @@ class SignalViews:
             if path.name != name:
                 path.unlink(missing_ok=True)
 
-    @contextmanager
-    def _publishing(self) -> Iterator[bool]:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
-
 
 def _longest_delta(signals: int) -> int:
     """Say how many changes a base of so many signals bears before a new one is cheaper."""
     return max(_LEAST_DELTA, signals // _DELTA_SHARE)
+
+
+def _joined(digests: Iterable[bytes]) -> Digests:
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def _merged(rows: NDArray[np.int64], keys: Keys, distances: NDArray[np.int32]) -> FoundSignals:

@@ -12,7 +12,7 @@ from typing import Self
 import lmdb
 
 from indexer.settings import StoreSettings
-from indexer.store.cursors import CursorStore, FeedCursor, IndexPointer, ScanCursor
+from indexer.store.cursors import CursorStore, FeedCursor, IndexPointer, ScanCursor, SegmentCosts
 from indexer.store.environment import Environment
 from indexer.store.images import ImageStore
 from indexer.store.secret import load_or_create_secret, make_private
@@ -23,6 +23,7 @@ __all__ = [
     "IndexPointer",
     "QuarantinedRecord",
     "ScanCursor",
+    "SegmentCosts",
     "Store",
     "Tombstone",
     "load_or_create_secret",
@@ -47,6 +48,7 @@ class Store:
             self.feed_cursors = CursorStore(self._environment, "feed_cursors", FeedCursor)
             self.scan_cursors = CursorStore(self._environment, "scan_cursors", ScanCursor)
             self.index_pointers = CursorStore(self._environment, "index_pointers", IndexPointer)
+            self.segment_costs = CursorStore(self._environment, "segment_costs", SegmentCosts)
         except BaseException:
             self._environment.close()
             raise

@@ -1,4 +1,4 @@
-"""How far feeds, scans and the index have come. Written with the data they stand for."""
+"""How far feeds, scans and indexes have come. Written with the data they stand for."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -51,16 +51,29 @@ class ScanCursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexPointer:
-    """Which generation of the index is in force.
+    """Which generation of an index is in force.
 
     Attributes:
-        version: last number of the signal log that it holds.
+        version: last number of the signal log that it holds; 0 for stored hashes.
         name: its file, or "" when there is none.
     """
 
     version: int = 0
     name: str = ""
     written_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentCosts:
+    """What re-scans of a segment of stored hashes have cost; see ``indexer.stored``.
+
+    Attributes:
+        streamed_s: seconds that an index would have saved since the last one was built.
+        build_s: seconds that building it took, or 0.
+    """
+
+    streamed_s: float = 0.0
+    build_s: float = 0.0
 
 
 class CursorStore(Generic[CursorT]):
@@ -79,3 +92,8 @@ class CursorStore(Generic[CursorT]):
     def put(self, txn: lmdb.Transaction, name: str, cursor: CursorT) -> None:
         """Store a cursor."""
         txn.put(name.encode(), self._codec.encode(cursor), db=self._db)
+
+    def every(self, txn: lmdb.Transaction) -> dict[str, CursorT]:
+        """Map all names to their cursors."""
+        with txn.cursor(db=self._db) as cursor:
+            return {bytes(name).decode(): self._codec.decode(raw) for name, raw in cursor}
