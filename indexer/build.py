@@ -125,10 +125,46 @@ class Indexer:
             InvalidDigestError: not uint8[n, 32].
         """
         view = self._views.newest()
-        rows, keys, distances = view.find(digests, threshold_bits=self._lookup.threshold_bits)
+        return self._live(view.find(digests, threshold_bits=self._lookup.threshold_bits))
+
+    def near_digests(self, digests: Digests, *, threshold_bits: int) -> FoundSignals:
+        """Find signals within any threshold of digests, uint8[n, 32]: probable beyond 31 bits.
+
+        For the guesses of the deep tier, all of many images in one batch. What it returns is
+        right, each pair once with its exact distance, but beyond 31 bits a pair may be missed:
+        ``near_probability`` says how seldom. No decision rests on it alone.
+
+        Args:
+            digests: what to look up.
+            threshold_bits: the largest distance, in bits, inclusive, 0-80.
+
+        Returns:
+            As ``match_digests``: live signals only, by row and then by distance.
+
+        Raises:
+            InvalidDigestError: not uint8[n, 32].
+            ValueError: a threshold below 0 or above 80.
+        """
+        view = self._views.newest()
+        return self._live(view.find_probable(digests, threshold_bits=threshold_bits))
+
+    def near_probability(self, distance_bits: int) -> float:
+        """Return the least chance that ``near_digests`` meets a signal at a distance, 0-80 bits.
+
+        1.0 up to 31 bits; see ``AnnIndex.meeting_probability``.
+
+        Raises:
+            ValueError: a distance below 0 or above 80.
+        """
+        return self._views.newest().meeting_probability(distance_bits)
+
+    def _live(self, found: FoundSignals) -> FoundSignals:
+        """Keep what is found of signals that were not withdrawn since."""
+        rows, keys, distances = found
+        names = [key.tobytes() for key in keys]
         with self.store.read() as txn:
-            find = self.store.signals.find
-            live = np.fromiter((find(txn, key.tobytes()) is not None for key in keys), np.bool_)
+            held = {name for name in set(names) if self.store.signals.find(txn, name) is not None}
+        live = np.fromiter((name in held for name in names), np.bool_, len(names))
         return rows[live], keys[live], distances[live]
 
     def match_digest_list(self, digests: Sequence[bytes]) -> list[list[Match]]:

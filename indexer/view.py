@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from indexer.errors import IndexDamagedError
 from indexer.match import FEED_KIND_PDQ
 from indexer.model import DIGEST_BYTES, SignalEventKind
-from indexer.ports import AnnIndex, Digests, IndexFactory
+from indexer.ports import AnnIndex, Digests, Found, IndexFactory
 from indexer.store import IndexPointer, Store
 from indexer.store.locks import alone
 from indexer.url import KEY_BYTES
@@ -84,11 +84,35 @@ class SignalView:
         Raises:
             InvalidDigestError: ``queries`` is not uint8[n, 32].
         """
+        return self._joined(
+            part.index.find(queries, threshold_bits=threshold_bits) for part in self.parts
+        )
+
+    def find_probable(self, queries: Digests, *, threshold_bits: int) -> FoundSignals:
+        """Find signals within the threshold (inclusive, 0-80), beyond 31 bits probably.
+
+        See ``AnnIndex.find_probable``; ``meeting_probability`` says how probably.
+
+        Raises:
+            InvalidDigestError: ``queries`` is not uint8[n, 32].
+            ValueError: a threshold below 0 or above ``MAX_PROBABLE_BITS``.
+        """
+        return self._joined(
+            part.index.find_probable(queries, threshold_bits=threshold_bits) for part in self.parts
+        )
+
+    def meeting_probability(self, distance_bits: int) -> float:
+        """Return the least chance, over the parts, that ``find_probable`` meets a signal.
+
+        Raises:
+            ValueError: a distance below 0 or above ``MAX_PROBABLE_BITS``.
+        """
+        return min(part.index.meeting_probability(distance_bits) for part in self.parts)
+
+    def _joined(self, answers: Iterable[Found]) -> FoundSignals:
+        """Name the signals in the answers of the parts, and bring them in order."""
         rows, keys, distances = [], [], []
-        for part in self.parts:
-            hit_rows, positions, hit_distances = part.index.find(
-                queries, threshold_bits=threshold_bits
-            )
+        for part, (hit_rows, positions, hit_distances) in zip(self.parts, answers, strict=True):
             rows.append(hit_rows)
             keys.append(part.keys[positions])
             distances.append(hit_distances)
