@@ -20,11 +20,12 @@ from indexer.ports import MAX_PROBABLE_BITS
 MAX_EXACT_BITS = 2 * BANDS - 1
 """Sixteen bands, each probed up to one bit away: exact up to 31 bits."""
 
-_REACHES = ((34, 6), (37, 7), (41, 8), (44, 9), (48, 10), (54, 11), (60, 12), (70, 13), (80, 14))
+_REACHES = ((33, 6), (36, 7), (39, 8), (44, 9), (48, 10), (54, 11), (60, 12), (70, 13), (80, 14))
 """(threshold, limit) in bits: each limit serves thresholds up to the one beside it.
 
-Of what a look-up without sketches would meet, under 1 % is lost up to 56 bits, 3 % at 60 and
-10 % at 80; each bit more would let twice as many unrelated signals through (docs/adr/0011)."""
+Of what a look-up without sketches would meet, under 0.2 % is lost up to 44 bits, 2 % at 60 and
+10 % at 80; another bit would let about twice as many unrelated signals through to be compared
+in full (docs/adr/0011)."""
 
 _NEAR_BITS = 1
 """A band is probed up to so many bits away."""
@@ -64,7 +65,8 @@ def _missed_shares(limit: int) -> NDArray[np.float64]:
     Sums of positive numbers alone, so nothing cancels: the error is that of the last digits.
     """
     degrees = MAX_PROBABLE_BITS + 1
-    states = [(least, last) for least in range(BAND_BITS + 1) for last in range(_NEAR_BITS + 2)]
+    leasts = range(min(limit + 1, BAND_BITS) + 1)
+    states = [(least, last) for least in leasts for last in range(_NEAR_BITS + 2)]
     numbers = {state: number for number, state in enumerate(states)}
     ways = np.zeros((len(states), len(states), degrees))  # [state at the start, now, bits so far]
     ways[:, :, 0] = np.eye(len(states))
