@@ -65,7 +65,7 @@ class Service:
             return self._wait_until_idle(self._delist.settings.jobs.stop_s)
 
     def feed_cycle(self) -> None:
-        """Feeds, then the re-scan for new signals, then intake, then feedback."""
+        """Feeds, the re-scan for new signals, intake, feedback; last what makes re-scans faster."""
         delist, stopped = self._delist, self._stopping.is_set
         for outcome in delist.sync_feeds(stopped=stopped):
             if isinstance(outcome, FailedSync):
@@ -83,6 +83,7 @@ class Service:
         scan = delist.scan_delta(stopped=stopped)
         _log.info("scan.delta", signals=scan.signals, images=scan.images, matches=scan.matches)
         self._take_in()
+        delist.indexer.keep_indexes(stopped=stopped)
 
     def full_scan(self) -> None:
         """Everything against everything, then intake."""

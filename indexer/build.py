@@ -26,6 +26,7 @@ from indexer.settings import (
     read_toml,
 )
 from indexer.store import Store
+from indexer.stored import StoredIndexes
 from indexer.sync import FeedSync
 from indexer.view import FoundSignals, SignalViews
 from indexer.visits import VisitRecorder, nearest_first
@@ -56,10 +57,14 @@ class Indexer:
         self.settings = settings
         self.clock = clock
         self.store = Store(settings.data_dir, settings.store)
-        self._views = SignalViews(self.store, ExactIndexes(), settings.data_dir / "index")
+        index_dir = settings.data_dir / "index"
+        self._views = SignalViews(self.store, ExactIndexes(), index_dir)
         self._lookup = Lookup(self._views, threshold_bits=settings.matching.threshold_bits)
         self._visits = VisitRecorder(self.store, self._lookup)
-        self.scanner = Scanner(self.store, self._lookup)
+        self._stored = StoredIndexes(
+            self.store, ExactIndexes(), index_dir, most_bytes=settings.scan.index_bytes
+        )
+        self.scanner = Scanner(self.store, self._lookup, self._stored, settings.scan)
 
     @classmethod
     def open(
@@ -254,13 +259,25 @@ class Indexer:
             _log.warning("index.not_published", error=type(error).__name__, errno=error.errno)
             return False
 
+    def keep_indexes(self, *, stopped: Callable[[], bool] = lambda: False) -> int:
+        """Build indexes of stored hashes where they would have paid; returns how many.
+
+        A full disk costs speed only: re-scans stream what has no index.
+        """
+        try:
+            return self._stored.build_due(now=self.clock(), stopped=stopped)
+        except OSError as error:
+            _log.warning("stored_index.not_built", error=type(error).__name__, errno=error.errno)
+            return 0
+
     def verify_index(self) -> int | None:
-        """Check the published index whole; returns the version of the signals it holds.
+        """Check all indexes whole; returns the version of the signals that are published.
 
         Raises:
             IndexDamagedError: a byte is not what was written, or the file is gone.
         """
         try:
+            self._stored.verify()
             return self._views.verify()
         except OSError as error:
             raise IndexDamagedError(f"cannot read the index: {error.strerror}") from None

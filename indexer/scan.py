@@ -2,31 +2,37 @@
 
 ``delta`` takes the signals that were added since the last one; ``full`` takes all
 and also ends matches that no longer hold (a lower threshold, another hasher).
-Both stream the hash column chunk by chunk, outside any write transaction; what a
-chunk finds is checked again and written in one transaction together with the
-position, so that a scan that was killed goes on where it was.
+Both compare outside any write transaction (``indexer.comparing``). What that finds is
+checked again and written in one transaction together with the position, so that a scan
+that was killed goes on where it was.
+
+A scan writes its target before it begins. While a target stands, no row of the image
+column may move to another place, or it could be missed.
 """
 
+import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
 import lmdb
-import numpy as np
 
-from indexer.lookup import HashRows, Lookup, match_of
+from indexer.comparing import BLOCK_CHUNKS, Comparison
+from indexer.lookup import Lookup, NearestVariant, match_of
 from indexer.match import FEED_KIND_PDQ
-from indexer.model import DIGEST_BYTES, DIGESTS_PER_ROW, Match, SignalEventKind
+from indexer.model import ImageRecord, Match, SignalEventKind
+from indexer.settings import ScanSettings
 from indexer.store import ScanCursor, Store
+from indexer.stored import StoredIndexes
 from indexer.view import SignalView
 from indexer.visits import replace_matches
 
 DELTA, FULL = "delta", "full"
 _LOG_BATCH = 10_000
-_CHUNKS_PER_COMMIT = 64
 _IMAGES_PER_COMMIT = 256
+_COMMIT_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +42,14 @@ class ScanReport:
     Attributes:
         signals: signals that were compared.
         images: image hash rows that were compared.
+        indexed: how many of them by an index that is kept of them.
         matches: matches that are new or changed.
         complete: False when it was stopped; the next scan goes on from there.
     """
 
     signals: int
     images: int
+    indexed: int = 0
     matches: int
     seconds: float
     complete: bool = True
@@ -52,6 +60,7 @@ class ScanReport:
             self,
             signals=self.signals + part.signals,
             images=self.images + part.images,
+            indexed=self.indexed + part.indexed,
             matches=self.matches + part.matches,
             seconds=round(self.seconds + part.seconds, 3),
             complete=part.complete,
@@ -65,9 +74,20 @@ Progress = Callable[[int, int], None]
 class Scanner:
     """Compares stored images with signals again."""
 
-    def __init__(self, store: Store, lookup: Lookup) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lookup: Lookup,
+        stored: StoredIndexes,
+        settings: ScanSettings,
+        *,
+        block_chunks: int = BLOCK_CHUNKS,
+    ) -> None:
         self._store = store
         self._lookup = lookup
+        self._stored = stored
+        self._settings = settings
+        self._block_chunks = block_chunks
 
     def delta(
         self,
@@ -113,7 +133,7 @@ class Scanner:
             cursor = self._store.scan_cursors.load(txn, FULL)
         if not resume or not cursor.target:
             cursor = ScanCursor(target=view.version)
-        self._end_stale(view, now=now)
+        self._end_stale(now=now)
         return self._run(FULL, view, cursor, now=now, stopped=stopped, on_progress=on_progress)
 
     def _added_between(self, txn: lmdb.Transaction, done: int, target: int) -> SignalView:
@@ -140,104 +160,112 @@ class Scanner:
         on_progress: Progress,
     ) -> ScanReport:
         started = time.monotonic()
-        images = matches = 0
-        number = cursor.next_chunk
+        run = _Run(name, view, cursor, cursor.next_chunk)
+        self._commit(run, now=now)
         with self._store.read() as txn:
             chunks = self._store.images.column.chunk_count(txn)
-        while number < chunks:
-            if stopped():
-                self._save(name, cursor, number)
-                return self._report(view, images, matches, started, complete=False)
-            rows, owners = self._hits(view, number)
-            images += rows
-            if owners:
-                matches += self._write(name, view, cursor, number, owners, now=now)
-            elif number % _CHUNKS_PER_COMMIT == 0:
-                self._save(name, cursor, number + 1)
-            number += 1
-            on_progress(number, chunks)
-        self._finish(name, cursor)
-        return self._report(view, images, matches, started, complete=True)
+        comparison = Comparison(
+            self._store,
+            self._stored,
+            self._settings,
+            view,
+            threshold_bits=self._lookup.threshold_bits,
+            block_chunks=self._block_chunks,
+        )
+        complete, committed_at = False, started
+        with contextlib.closing(comparison.parts(cursor.next_chunk)) as parts:
+            while not stopped():
+                part = next(parts, None)
+                if part is None:
+                    complete = True
+                    break
+                run.images += part.images
+                run.indexed += part.indexed
+                run.owners.update(dict.fromkeys(part.owners))
+                run.next_chunk = part.next_chunk
+                due = time.monotonic() - committed_at >= _COMMIT_EVERY_S
+                if due or len(run.owners) >= _IMAGES_PER_COMMIT:
+                    self._commit(run, now=now)
+                    committed_at = time.monotonic()
+                on_progress(run.next_chunk, chunks)
+        self._commit(run, now=now)
+        if complete:
+            self._finish(name, cursor)
+        return ScanReport(
+            signals=view.count,
+            images=run.images,
+            indexed=run.indexed,
+            matches=run.matches,
+            seconds=round(time.monotonic() - started, 3),
+            complete=complete,
+        )
 
-    def _hits(self, view: SignalView, number: int) -> tuple[int, list[bytes]]:
-        """Compare one chunk: how many rows it has, and the keys of the images that match."""
-        column = self._store.images.column
-        with self._store.read() as txn:
-            chunk = column.chunk(txn, number)
-            live = np.flatnonzero(chunk.flags)
-            queries = chunk.digests[live].reshape(-1, DIGEST_BYTES)
-            found, _, _ = view.find(queries, threshold_bits=self._lookup.threshold_bits)
-            hit = {chunk.owners[live[row]].tobytes() for row in np.unique(found // DIGESTS_PER_ROW)}
-        return len(live), sorted(hit)
-
-    def _write(
-        self,
-        name: str,
-        view: SignalView,
-        cursor: ScanCursor,
-        number: int,
-        image_keys: list[bytes],
-        *,
-        now: datetime,
-    ) -> int:
-        """Match the images of a chunk as they are stored now, with the position."""
-        logged = 0
-        with self._store.write() as txn:
-            for image_key in image_keys:
-                logged += self._rematch(txn, view, image_key, keep=name == DELTA, now=now)
-            state = ScanCursor(done=cursor.done, target=cursor.target, next_chunk=number + 1)
-            self._store.scan_cursors.put(txn, name, state)
-        return logged
+    def _commit(self, run: "_Run", *, now: datetime) -> None:
+        """Match the images that were found as they are stored now; then note the position."""
+        image_keys = list(run.owners)
+        for start in range(0, len(image_keys), _IMAGES_PER_COMMIT):
+            batch = image_keys[start : start + _IMAGES_PER_COMMIT]
+            with self._store.write() as txn:
+                view = run.view if run.name == DELTA else None
+                run.matches += self._rematch(txn, batch, only=view, now=now)
+                if start + _IMAGES_PER_COMMIT >= len(image_keys):
+                    self._store.scan_cursors.put(txn, run.name, run.position)
+        if not image_keys:
+            with self._store.write() as txn:
+                self._store.scan_cursors.put(txn, run.name, run.position)
+        run.owners.clear()
 
     def _rematch(
         self,
         txn: lmdb.Transaction,
-        view: SignalView,
-        image_key: bytes,
+        image_keys: Sequence[bytes],
         *,
-        keep: bool,
+        only: SignalView | None,
         now: datetime,
     ) -> int:
-        """Compare one stored image again; with ``keep``, matches of other signals stay.
+        """Compare stored images again, with all signals, or ``only`` some: others' matches stay.
 
-        Without it the newest signals count: one that came after the scan's view was
+        All signals are those of this transaction: one that came after a full scan began was
         matched by its own delta scan, and that match must not end here.
         """
-        if not keep:
-            view = self._lookup.views.in_(txn)
-        record = self._store.images.find(txn, image_key)
-        if record is None:
-            return 0
-        rows: HashRows = self._store.images.rows(txn, record)
-        held = self._store.images.matches(txn, image_key)
-        matches: dict[bytes, Match] = dict(held) if keep else {}
-        for signal_key, nearest in self._lookup.nearest(view, [rows])[0].items():
-            signal = self._store.signals.find(txn, signal_key)
-            if signal is not None:
-                matches[signal_key] = match_of(
-                    nearest,
-                    signal_key=signal_key,
-                    feed=signal.feed,
-                    threshold_bits=self._lookup.threshold_bits,
-                    quality=record.quality,
-                    content_sha256=record.sha256,
-                    image_key=image_key,
-                )
-        return replace_matches(self._store, txn, image_key, list(matches.values()), now=now)
+        find = self._store.images.find
+        records = [record for key in image_keys if (record := find(txn, key)) is not None]
+        rows = [self._store.images.rows(txn, record) for record in records]
+        view = only or self._lookup.views.in_(txn)
+        logged = 0
+        for record, nearest in zip(records, self._lookup.nearest(view, rows), strict=True):
+            matches = self._store.images.matches(txn, record.key) if only else {}
+            for signal_key, variant in nearest.items():
+                match = self._match(txn, record, signal_key, variant)
+                if match is not None:
+                    matches[signal_key] = match
+            logged += replace_matches(self._store, txn, record.key, list(matches.values()), now=now)
+        return logged
 
-    def _end_stale(self, view: SignalView, *, now: datetime) -> None:
+    def _match(
+        self, txn: lmdb.Transaction, record: ImageRecord, signal_key: bytes, nearest: NearestVariant
+    ) -> Match | None:
+        signal = self._store.signals.find(txn, signal_key)
+        if signal is None:
+            return None
+        return match_of(
+            nearest,
+            signal_key=signal_key,
+            feed=signal.feed,
+            threshold_bits=self._lookup.threshold_bits,
+            quality=record.quality,
+            content_sha256=record.sha256,
+            image_key=record.key,
+        )
+
+    def _end_stale(self, *, now: datetime) -> None:
         """Look again at every image that matches now: a full scan also ends matches."""
         with self._store.read() as txn:
             image_keys = self._store.images.matching_keys(txn)
         for start in range(0, len(image_keys), _IMAGES_PER_COMMIT):
             with self._store.write() as txn:
-                for image_key in image_keys[start : start + _IMAGES_PER_COMMIT]:
-                    self._rematch(txn, view, image_key, keep=False, now=now)
-
-    def _save(self, name: str, cursor: ScanCursor, next_chunk: int) -> None:
-        with self._store.write() as txn:
-            state = ScanCursor(done=cursor.done, target=cursor.target, next_chunk=next_chunk)
-            self._store.scan_cursors.put(txn, name, state)
+                batch = image_keys[start : start + _IMAGES_PER_COMMIT]
+                self._rematch(txn, batch, only=None, now=now)
 
     def _finish(self, name: str, cursor: ScanCursor) -> None:
         with self._store.write() as txn:
@@ -246,13 +274,25 @@ class Scanner:
             if held != ScanCursor(done=done):
                 self._store.scan_cursors.put(txn, name, ScanCursor(done=done))
 
-    def _report(
-        self, view: SignalView, images: int, matches: int, started: float, *, complete: bool
-    ) -> ScanReport:
-        return ScanReport(
-            signals=view.count,
-            images=images,
-            matches=matches,
-            seconds=round(time.monotonic() - started, 3),
-            complete=complete,
-        )
+
+@dataclass(slots=True)
+class _Run:
+    """How far one pass has come.
+
+    Attributes:
+        owners: keys of images that may match and that are not matched yet.
+    """
+
+    name: str
+    view: SignalView
+    cursor: ScanCursor
+    next_chunk: int
+    images: int = 0
+    indexed: int = 0
+    matches: int = 0
+    owners: dict[bytes, None] = field(default_factory=dict)
+
+    @property
+    def position(self) -> ScanCursor:
+        """Where the pass goes on once ``owners`` are matched."""
+        return replace(self.cursor, next_chunk=self.next_chunk)

@@ -64,6 +64,24 @@ class HashingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScanSettings:
+    """[scan]: re-scans of stored images."""
+
+    threads: int = setting(
+        0, "Threads of a re-scan; 0 for as many as there are processors.", low=0, high=1024
+    )
+    images_per_s: int = setting(
+        0, "Most images that a re-scan streams in a second; 0 for no limit.", low=0
+    )
+    index_bytes: int = setting(
+        4096 * _MIB,
+        "Disk that indexes of stored hashes may take, in bytes; 0 for none. One is built when\n"
+        "re-scans have spent more time without it than building it takes. 160 bytes a hash.",
+        low=0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSettings:
     """One [feeds.NAME] table.
 
@@ -90,6 +108,7 @@ class IndexerSettings:
     store: StoreSettings = StoreSettings()
     matching: MatchingSettings = MatchingSettings()
     hashing: HashingSettings = HashingSettings()
+    scan: ScanSettings = ScanSettings()
     feeds: tuple[FeedSettings, ...] = ()
 
 
@@ -97,7 +116,7 @@ STOPNCII = "stopncii"
 FILE = "file"
 STOPNCII_URL = "https://api.stopncii.org/v1"
 STOPNCII_ENDPOINTS = ("FetchHashes", "SubmitFeedback", "SubmitHashes")
-INDEXER_SECTIONS = ("data_dir", "store", "matching", "hashing", "feeds")
+INDEXER_SECTIONS = ("data_dir", "store", "matching", "hashing", "scan", "feeds")
 _TIERS = ("fast",)
 _FEED_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
@@ -143,6 +162,7 @@ def read_indexer_settings(
         store=read_section(StoreSettings, table, "store", base_dir=base_dir),
         matching=read_section(MatchingSettings, table, "matching", base_dir=base_dir),
         hashing=hashing,
+        scan=read_section(ScanSettings, table, "scan", base_dir=base_dir),
         feeds=_read_feeds(table.get("feeds", {}), base_dir=base_dir),
     )
 

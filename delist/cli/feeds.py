@@ -45,6 +45,7 @@ def sync(
             documents[-1]["scan"] = document_of(report)
         if intake:
             documents[-1]["intake"] = take_in(context, delist)
+        delist.indexer.keep_indexes()
     for document in documents:
         context.output.result(document)
     leave(code)

@@ -153,6 +153,7 @@ def scan_delta(
         document = document_of(report)
         if intake:
             document["intake"] = take_in(context, delist)
+        delist.indexer.keep_indexes()
     context.output.result(document)
 
 

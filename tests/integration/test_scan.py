@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from indexer.ann import FlatIndex
+from indexer.ann import ExactIndexes, FlatIndex
 from indexer.model import HashedImage, MatchEventKind
 from indexer.ports import AnnIndex, Digests
 from indexer.scan import DELTA, FULL, Scanner, ScanReport
+from indexer.settings import ScanSettings
 from indexer.store import ScanCursor, Store
+from indexer.stored import StoredIndexes
 from indexer.url import url_key
 from indexer.visits import VisitRecorder
 from tests.fakes.signals import (
@@ -100,7 +102,9 @@ def logged(store: Store) -> list[tuple[bytes, bytes]]:
 def make_scanner(
     store: Store, *, threshold_bits: int = 31, make_index: Callable[[Digests], AnnIndex] = FlatIndex
 ) -> Scanner:
-    return Scanner(store, make_lookup(store, make_index, threshold_bits=threshold_bits))
+    lookup = make_lookup(store, make_index, threshold_bits=threshold_bits)
+    stored = StoredIndexes(store, ExactIndexes(), Path("none"), most_bytes=0)
+    return Scanner(store, lookup, stored, ScanSettings(threads=1), block_chunks=1)
 
 
 def delta(store: Store, stopped: Callable[[], bool] = lambda: False) -> ScanReport:
@@ -455,7 +459,7 @@ def test_a_signal_that_comes_between_view_and_clean_up_keeps_its_matches(store: 
             delta(store)
         return FlatIndex(digests)
 
-    Scanner(store, make_lookup(store, make_index)).full(now=NOW)
+    make_scanner(store, make_index=make_index).full(now=NOW)
 
     assert held(store) == brute_force(store, images, SIGNALS)
 
