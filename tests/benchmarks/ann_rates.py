@@ -1,14 +1,21 @@
 """Rates of exact look-ups: the multi-index, faiss flat and the public client's index, in one run.
 
     python tests/benchmarks/ann_rates.py [--signals 1000000] [--kind random|photos] [--photos FILE]
+        [--threads 1] [--rounds 5]
 
-One thread. Every round takes each index in turn with the same queries, so that what else runs
-on the machine slows all alike; the median of the rounds' rates and of their ratios is printed.
-Half of the queries are held digests with 0 to 40 bits changed. ``photos`` takes uint8[n, 32]
-digests of photographs from a .npy file, with their signs changed as mirroring and turning do,
-and near copies until there are enough. The others are asked for fewer queries, since batches gain
-them nothing. Peer: ``PDQMultiHashIndex`` of threatexchange, which is what ``PDQIndex`` asks;
-its faiss index is asked directly, without the client's Python.
+One thread, unless more are asked for: then it is also measured how many times the rate of one
+they reach, with batches dealt out to them and with one big batch cut into as many parts, and
+the processor time that a look-up takes them, over that of one. Every round takes each index
+in turn with the same queries, so that what else runs on the machine slows all alike; the
+median of the rounds' rates and of their ratios is printed. Half of the queries are held
+digests with 0 to 40 bits changed. ``photos`` takes uint8[n, 32] digests of photographs from a
+.npy file, with their signs changed as mirroring and turning do, and near copies until there
+are enough. The others are asked for fewer queries, since batches gain them nothing. Peer:
+``PDQMultiHashIndex`` of threatexchange, which is what ``PDQIndex`` asks; its faiss index is
+asked directly, without the client's Python.
+
+Probable look-ups: rates at thresholds beyond 31 bits; recall against faiss flat for queries up
+to the threshold away, and the share that is met of pairs just at it, beside the stated one.
 """
 
 import argparse
@@ -17,10 +24,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 from threatexchange.signal_type.pdq.pdq_faiss_matcher import PDQMultiHashIndex
 
 from indexer.ann import FlatIndex, MihIndex
@@ -28,6 +38,7 @@ from indexer.ann.mih import load_kernels
 from indexer.ports import Digests
 
 RADIUS = 31
+PROBABLE = (44, 60)
 OTHERS = {"flat": 128, "peer": 512}
 """The slower ones, and how many queries they are asked a round."""
 
@@ -36,8 +47,13 @@ Find = Callable[[Digests], Any]
 
 def flipped(rng: np.random.Generator, digests: Digests, most_bits: int) -> Digests:
     """Flip 0 to ``most_bits`` bits of each digest."""
+    return flipped_by(rng, digests, rng.integers(0, most_bits + 1, (len(digests), 1)))
+
+
+def flipped_by(rng: np.random.Generator, digests: Digests, bits: NDArray[np.int64]) -> Digests:
+    """Flip so many bits of each digest, int64[n, 1]."""
     ranks = rng.random((len(digests), 256), np.float32).argsort(axis=1).argsort(axis=1)
-    flips = ranks < rng.integers(0, most_bits + 1, (len(digests), 1))
+    flips = ranks < bits
     changed: Digests = digests ^ np.packbits(flips, axis=1)
     return changed
 
@@ -88,12 +104,68 @@ def compare(finds: dict[str, Find], queries: Digests, size: int, rounds: int) ->
     return found
 
 
+def probable(
+    rng: np.random.Generator, index: MihIndex, flat: FlatIndex, held: Digests, rounds: int
+) -> dict[str, dict[str, float]]:
+    """Measure probable look-ups: their rates and what they meet. Half of what is asked is far."""
+    report = {}
+    for bits in PROBABLE:
+        find = partial(index.find_probable, threshold_bits=bits)
+        planted = rng.integers(0, len(held), 8_192)
+        near = flipped(rng, held[planted], bits)
+        at_threshold = flipped_by(rng, held[planted], np.full((len(planted), 1), bits))
+        far = rng.integers(0, 256, (8_192, 32), dtype=np.uint8)
+        queries = rng.permutation(np.concatenate([near, far]))
+        asked = near[:512]
+        rows, positions, _ = find(at_threshold)
+        report[str(bits)] = {
+            **{
+                f"batch_{size}": round(
+                    statistics.median(rate(find, queries, size) for _ in range(rounds))
+                )
+                for size in (512, 4_096)
+            },
+            "recall": round(len(find(asked)[0]) / len(flat.find(asked, threshold_bits=bits)[0]), 5),
+            "met_at_threshold": round(float((positions == planted[rows]).sum() / len(planted)), 4),
+            "stated_at_threshold": round(index.meeting_probability(bits), 4),
+        }
+    return report
+
+
+def scaling(find: Find, queries: Digests, threads: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Measure how many times the rate of one thread several reach together, and at what cost."""
+    report = {}
+    with ThreadPoolExecutor(threads) as pool:
+        for size in (64, 4_096, -(-len(queries) // threads)):
+            parts = [queries[first : first + size] for first in range(0, len(queries), size)]
+            ratios, costs = [], []
+            for _ in range(rounds):
+                walls, cpus = [], []
+                for dealt in (1, threads):
+                    shares = [parts[first::dealt] for first in range(dealt)]
+                    start, cpu = time.perf_counter(), time.process_time()
+                    list(pool.map(lambda share: [find(part) for part in share], shares))
+                    walls.append(time.perf_counter() - start)
+                    cpus.append(time.process_time() - cpu)
+                ratios.append(walls[0] / walls[1])
+                costs.append(cpus[1] / cpus[0])
+            name = f"batch_{size}" if size in {64, 4_096} else "one_batch_cut"
+            report[name] = {
+                "times_one_thread": round(statistics.median(ratios), 2),
+                "least": round(min(ratios), 2),
+                "most": round(max(ratios), 2),
+                "processor_time": round(statistics.median(costs), 2),
+            }
+    return report
+
+
 def main() -> None:
     """Measure, check against faiss flat, and print JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--signals", type=float, default=1e6)
     parser.add_argument("--kind", choices=("random", "photos"), default="random")
     parser.add_argument("--photos", help="uint8[n, 32] digests of photographs, a .npy file")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     if options.kind == "photos" and options.photos is None:
@@ -133,6 +205,16 @@ def main() -> None:
         report[f"{name}_single_p50_us"] = round(statistics.median(alone) * 1e6, 1)
     for size in (64, 4_096, 16_384):
         report[f"batch_{size}"] = compare(finds, queries, size, options.rounds)
+    report["probable"] = probable(rng, index, flat, held, options.rounds)
+    if options.threads > 1:
+        many = np.concatenate([queries] * 4)
+        report[f"threads_{options.threads}"] = {
+            str(bits): scaling(
+                partial(index.find_probable, threshold_bits=bits), many, options.threads,
+                options.rounds,
+            )
+            for bits in (RADIUS, *PROBABLE)
+        }  # fmt: skip
     sys.stdout.write(json.dumps(report, indent=1) + "\n")
 
 
