@@ -17,10 +17,20 @@ Layout of a chunk, version 1, little-endian, always of full size::
 
 Chunk numbers are big-endian keys; row r lies in chunk r // n. Freed rows are
 zeroed at once, so that a digest that was withdrawn leaves the chunk, and reused.
+
+Databases of a column::
+
+    NAME         chunk number, 8 bytes -> chunk
+    NAME.free    row number, 8 bytes -> nothing, where the row is free;
+                 b"next" -> number of the first row behind the end, 8 bytes
+    NAME.stamps  chunk number, 8 bytes -> stamp, 8 bytes: the transaction that changed it last
+
+All numbers in keys and in these values are big-endian.
 """
 
 import struct
 from dataclasses import dataclass
+from itertools import chain
 from typing import Self
 
 import lmdb
@@ -60,6 +70,7 @@ class HashColumn:
     ) -> None:
         self._chunks = environment.database(name.encode())
         self._free = environment.database(f"{name}.free".encode())
+        self._stamps = environment.database(f"{name}.stamps".encode())
         self.digests_per_row = digests_per_row
         self.rows_per_chunk = rows_per_chunk
         self._row_bytes = digests_per_row * DIGEST_BYTES
@@ -134,8 +145,24 @@ class HashColumn:
         return empty
 
     def store(self, txn: lmdb.Transaction, number: int, raw: bytearray) -> None:
-        """Write a changed chunk."""
-        txn.put(_chunk_key(number), raw, db=self._chunks)
+        """Write a changed chunk, and stamp it."""
+        key = _chunk_key(number)
+        txn.put(key, raw, db=self._chunks)
+        held = int.from_bytes(txn.get(key, db=self._stamps) or b"")
+        # LMDB counts its transactions anew in a compacted copy; a stamp never goes back.
+        txn.put(key, max(txn.id(), held + 1).to_bytes(8), db=self._stamps)
+
+    def stamps(self, txn: lmdb.Transaction) -> NDArray[np.uint64]:
+        """Return every chunk's stamp: it grows whenever a row of the chunk changes.
+
+        Equal stamps of one chunk in two transactions mean equal bytes. A chunk that has not
+        changed since before there were stamps has 0.
+        """
+        found = np.zeros(self.chunk_count(txn), np.uint64)
+        with txn.cursor(db=self._stamps) as cursor:
+            flat = np.frombuffer(b"".join(chain.from_iterable(cursor)), ">u8")
+        found[flat[0::2].astype(np.int64)] = flat[1::2]
+        return found
 
     def set_row(
         self, raw: bytearray, position: int, *, digests: bytes, owner: bytes, flag: int

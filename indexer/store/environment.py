@@ -25,7 +25,7 @@ Database = Any
 SCHEMA = b"1"
 _META = b"meta"
 _SCHEMA_KEY = b"schema"
-_MAX_DATABASES = 32
+_MAX_DATABASES = 64
 _OPEN = "open"
 _READER_BYTES = 64
 """A reader's slot in LMDB's lock file; its header takes two more."""

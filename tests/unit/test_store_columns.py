@@ -203,3 +203,71 @@ def test_a_row_of_another_size_is_refused(
     with pytest.raises(ValueError, match="bytes"):
         write()
     assert read(environment, column) == {}
+
+
+def stamps(environment: Environment, column: HashColumn) -> list[int]:
+    with environment.read() as txn:
+        return [int(stamp) for stamp in column.stamps(txn)]
+
+
+def test_a_changed_chunk_has_a_new_stamp(environment: Environment, column: HashColumn) -> None:
+    """Adding, replacing and removing rows raises the stamp of their chunk, and of no other."""
+    assert stamps(environment, column) == []
+    with environment.write() as txn, column.writer(txn) as writer:
+        rows = [
+            writer.add(digests=row_of(number), owner=owner_of(number)) for number in range(3 * ROWS)
+        ]
+    first = stamps(environment, column)
+    with environment.write() as txn, column.writer(txn) as writer:
+        writer.remove(rows[ROWS])
+    second = stamps(environment, column)
+    with environment.write() as txn, column.writer(txn) as writer:
+        writer.replace(rows[-1], digests=row_of(9), owner=owner_of(9))
+    third = stamps(environment, column)
+    with environment.write() as txn, column.writer(txn) as writer:
+        writer.add(digests=row_of(8), owner=owner_of(8))  # in the row that is free
+
+    assert len(first) == 3
+    assert (first[0], first[2]) == (second[0], second[2])
+    assert first[1] < second[1]
+    assert second[:2] == third[:2]
+    assert second[2] < third[2]
+    fourth = stamps(environment, column)
+    assert (third[0], third[2]) == (fourth[0], fourth[2])
+    assert third[1] < fourth[1]
+
+
+def test_stamps_grow_within_a_transaction_and_never_go_back(
+    environment: Environment, column: HashColumn
+) -> None:
+    """A second writer in one transaction counts, and so does a change in a compacted copy."""
+    database = environment.database(b"hashes.stamps")
+    with environment.write() as txn:
+        for number in range(2):
+            with column.writer(txn) as writer:
+                writer.add(digests=row_of(number), owner=owner_of(number))
+            seen = int(column.stamps(txn)[0])
+            assert seen == txn.id() + number
+        txn.put(bytes(8), (10**9).to_bytes(8), db=database)
+    with environment.write() as txn, column.writer(txn) as writer:
+        writer.remove(0)
+
+    assert stamps(environment, column) == [10**9 + 1]
+
+
+def test_a_column_from_before_there_were_stamps(
+    environment: Environment, column: HashColumn
+) -> None:
+    """A chunk without a stamp has 0, until it changes."""
+    with environment.write() as txn, column.writer(txn) as writer:
+        for number in range(2 * ROWS):
+            writer.add(digests=row_of(number), owner=owner_of(number))
+    database = environment.database(b"hashes.stamps")
+    with environment.write() as txn:
+        txn.drop(database, delete=False)
+    assert stamps(environment, column) == [0, 0]
+    with environment.write() as txn, column.writer(txn) as writer:
+        writer.remove(ROWS)
+
+    assert stamps(environment, column)[0] == 0
+    assert stamps(environment, column)[1] > 0
