@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from indexer.ann.flat import FlatIndex, checked
 from indexer.ann.generation import map_generation, verify, write_generation
 from indexer.ann.mih import MihIndex
+from indexer.ann.neighbours import NeighbourIndex
 from indexer.ports import AnnIndex, Digests, MappedAnnIndex
 
-__all__ = ["ExactIndexes", "FlatIndex", "MihIndex", "choose_index"]
+__all__ = ["ExactIndexes", "FlatIndex", "MihIndex", "NeighbourIndex", "choose_index"]
 
-_FLAT_BELOW = 2_000
-"""Digests from which the multi-index is faster in every size of batch (docs/adr/0007).
-
-Below, its 4 MiB and the loading of its kernels would buy nothing."""
+_NEIGHBOURS_UP_TO = 30_000
+"""Digests up to which holding every digest's neighbours is faster in every size of batch, and
+takes less than 50 MB (docs/adr/0010)."""
 
 
 def choose_index(digests: Digests) -> AnnIndex:
@@ -26,7 +26,8 @@ def choose_index(digests: Digests) -> AnnIndex:
         InvalidDigestError: wrong shape or type.
     """
     digests = checked(digests)
-    return FlatIndex(digests) if len(digests) < _FLAT_BELOW else MihIndex(digests)
+    few = len(digests) <= _NEIGHBOURS_UP_TO
+    return NeighbourIndex(digests) if few else MihIndex(digests)
 
 
 class ExactIndexes:

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 from indexer.ann.mih_arrays import LANES
 
 
-def _llvm(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
+def llvm_function(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
     """Declare a function of LLVM's own, or find its declaration."""
     known = builder.module.globals.get(name)
     return known or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
@@ -39,7 +39,7 @@ def _near(_context: Any, sketches: Any, slot: Any, key: Any, limit: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
         held = builder.load(builder.bitcast(builder.gep(data, [args[1]]), lanes.as_pointer()))
         held.align = 4
-        count_bits = _llvm(builder, f"llvm.ctpop.v{LANES}i32", lanes, lanes)
+        count_bits = llvm_function(builder, f"llvm.ctpop.v{LANES}i32", lanes, lanes)
         distances = builder.call(count_bits, [builder.xor(held, spread(args[2]))])
         near = builder.icmp_unsigned("<=", distances, spread(args[3]))
         return builder.zext(builder.bitcast(near, ir.IntType(LANES)), ir.IntType(64))
@@ -52,7 +52,9 @@ def _prefetch(_context: Any, array: Any, index: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        ask = _llvm(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, number, number, number)
+        ask = llvm_function(
+            builder, "llvm.prefetch.p0", ir.VoidType(), pointer, number, number, number
+        )
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
         address = builder.bitcast(builder.gep(data, [args[1]]), pointer)
         builder.call(ask, [address, number(0), number(3), number(1)])  # read, keep, data

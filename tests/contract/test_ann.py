@@ -8,14 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from indexer.ann import FlatIndex
+from indexer.ann import FlatIndex, MihIndex, NeighbourIndex
+from indexer.ann.neighbours import load_kernels
 from indexer.errors import InvalidDigestError
 from indexer.model import DIGEST_BITS, DIGEST_BYTES
 from indexer.ports import AnnIndex, Digests, Found
 
 MakeIndex = Callable[[Digests], AnnIndex]
 RADII = (0, 1, 15, 16, 31)
-indexes = pytest.mark.parametrize("make_index", [FlatIndex])
+EXACT_TO_31 = [MihIndex, NeighbourIndex]
+indexes = pytest.mark.parametrize("make_index", [FlatIndex, *EXACT_TO_31])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _kernels() -> None:
+    """Load them, so that no small look-up is left to the flat index."""
+    load_kernels()
 
 
 def brute_force(held: Digests, queries: Digests, threshold_bits: int) -> Found:
@@ -161,18 +169,30 @@ def test_clusters_of_dense_neighbours(make_index: MakeIndex) -> None:
     check(make_index, np.array(held, np.uint8), np.array(queries, np.uint8))
 
 
-@indexes
-@pytest.mark.parametrize("threshold_bits", [0, 128, 255, 256])
-def test_radii_up_to_all_bits(make_index: MakeIndex, threshold_bits: int) -> None:
-    """The threshold may be anything from 0 to 256; at 256 everything matches."""
+@pytest.mark.parametrize("threshold_bits", [0, 32, 128, 255, 256])
+def test_radii_up_to_all_bits(threshold_bits: int) -> None:
+    """The flat index's threshold may be anything from 0 to 256; at 256 everything matches."""
     rng = np.random.default_rng(10)
     held, queries = random_digests(rng, 50), random_digests(rng, 5)
     queries[0] = ~held[0]
 
-    found = make_index(held).find(queries, threshold_bits=threshold_bits)
+    found = FlatIndex(held).find(queries, threshold_bits=threshold_bits)
 
     for part, wanted in zip(found, brute_force(held, queries, threshold_bits), strict=True):
         np.testing.assert_array_equal(part, wanted)
+
+
+@pytest.mark.parametrize("make_index", EXACT_TO_31)
+@pytest.mark.parametrize("threshold_bits", [-1, 32, 256])
+def test_radii_that_would_not_be_exact_are_refused(
+    make_index: MakeIndex, threshold_bits: int
+) -> None:
+    """Where a look-up beyond 31 bits could miss a match it is an error, not an answer."""
+    index = make_index(np.zeros((1, 32), np.uint8))
+
+    for queries in (np.zeros((0, 32), np.uint8), np.zeros((1, 32), np.uint8)):
+        with pytest.raises(ValueError, match="threshold_bits is 0 to 31"):
+            index.find(queries, threshold_bits=threshold_bits)
 
 
 @indexes

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.ann import FlatIndex, MihIndex, choose_index
+from indexer.ann import MihIndex, NeighbourIndex, choose_index
 from indexer.ann.mih import MAX_THRESHOLD_BITS, find_in
 from indexer.ann.mih_arrays import BANDS, BUCKETS, LANES, MihArrays, build_arrays
 from indexer.errors import InvalidDigestError
@@ -287,7 +287,9 @@ def test_a_threshold_that_would_not_be_exact_is_refused(threshold_bits: int) -> 
         index.find(np.zeros((1, 32), np.uint8), threshold_bits=threshold_bits)
 
 
-@pytest.mark.parametrize(("count", "kind"), [(0, FlatIndex), (1_999, FlatIndex), (2_000, MihIndex)])
-def test_small_sets_stay_flat(count: int, kind: type) -> None:
-    """The index is chosen by the number of digests."""
+@pytest.mark.parametrize(
+    ("count", "kind"), [(0, NeighbourIndex), (30_000, NeighbourIndex), (30_001, MihIndex)]
+)
+def test_the_index_is_chosen_by_the_number_of_digests(count: int, kind: type) -> None:
+    """Up to 30,000 digests stand with their neighbours; of more, queries look for those."""
     assert type(choose_index(np.zeros((count, 32), np.uint8))) is kind
