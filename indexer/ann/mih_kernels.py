@@ -9,8 +9,8 @@ Words used here:
 - *probe*: one bucket looked at for one query: the query's own value of the band, and, when
   the budget is 2, the sixteen values that are one bit away.
 - *slot*: an index into a band's ``positions`` and ``sketches``.
-- *pending*: slots whose sketch passed, uint64 ``query << 32 | slot``, kept to be compared in
-  full together, so that the waits for memory overlap.
+- *pending*: slots whose sketch passed, uint64 ``query << 36 | band << 32 | slot``, kept to be
+  compared in full together, so that the waits for memory overlap.
 
 Why nothing is missed. Let the budgets add up to more than the distance. On a circle of
 numbers (bits in which a band differs, less its budget) whose sum is negative, there is a
@@ -43,6 +43,7 @@ DISTANCE_SHIFT = 32
 QUERY_SHIFT = 40
 """Layout of a match, uint64: query number << 40 | distance << 32 | position."""
 
+_OWNER_SHIFT = 36
 _PENDING = 512
 _REGION_BITS = 8
 _REGIONS = 1 << (BAND_BITS - _REGION_BITS)
@@ -56,11 +57,14 @@ def _scan(
     stop: _Int,
     key: _Int,
     limit: _Int,
-    query: _Int,
+    owner: _Int,
     pending: _U64,
     held: _Int,
 ) -> tuple[_Int, _Int]:
     """Append the near slots of a bucket to ``pending`` until its end, or until that is full.
+
+    Args:
+        owner: ``query << 4 | band``.
 
     Returns:
         The slot to go on from (``stop`` or more when done) and how many are pending.
@@ -70,7 +74,7 @@ def _scan(
         if stop - slot < LANES:  # what follows belongs to the next bucket
             passed &= (np.uint64(1) << np.uint64(stop - slot)) - np.uint64(1)
         while passed:
-            pending[held] = np.uint64(query) << np.uint64(32) | np.uint64(slot + lowest_one(passed))
+            pending[held] = np.uint64(owner) << np.uint64(32) | np.uint64(slot + lowest_one(passed))
             held += 1
             passed &= passed - np.uint64(1)
         slot += LANES
@@ -96,7 +100,6 @@ def _found_before(x: _U64, band: _Int, budgets: _I64, limits: _I64) -> bool:
 def _confirm(
     pending: _U64,
     held: _Int,
-    band: _Int,
     positions: _U32,
     digests: _U64,
     queries: _U64,
@@ -111,21 +114,26 @@ def _confirm(
     Returns:
         How many matches there are; those beyond the end of ``matches`` are only counted.
     """
-    low = np.uint64(0xFFFFFFFF)
+    low, owner_bits = np.uint64(0xFFFFFFFF), np.uint64(32)
     x = np.empty(4, np.uint64)
     for i in range(held):
-        prefetch(positions, np.int64(pending[i] & low))
+        band = np.int64(pending[i] >> owner_bits) & BANDS - 1
+        prefetch(positions[band], np.int64(pending[i] & low))
     for i in range(held):
-        position = np.uint64(positions[np.int64(pending[i] & low)])
+        band = np.int64(pending[i] >> owner_bits) & BANDS - 1
+        position = np.uint64(positions[band, np.int64(pending[i] & low)])
         pending[i] = pending[i] & ~low | position
         prefetch(digests, 4 * np.int64(position))
     for i in range(held):
-        query, position = pending[i] >> np.uint64(32), pending[i] & low
+        query, position = pending[i] >> np.uint64(_OWNER_SHIFT), pending[i] & low
         distance = 0
         for word in range(4):
             x[word] = queries[np.int64(query), word] ^ digests[np.int64(position), word]
             distance += count_ones(x[word])
-        if distance > radius or _found_before(x, band, budgets, limits):
+        if distance > radius:
+            continue
+        band = np.int64(pending[i] >> owner_bits) & BANDS - 1
+        if _found_before(x, band, budgets, limits):
             continue
         if found < matches.size:
             matches[found] = (
@@ -201,7 +209,7 @@ def find_few(
     queries = bands.view(np.uint64)
     pending = np.empty(_PENDING + LANES, np.uint64)
     bounds = np.empty((BANDS, BAND_BITS + 1, 2), np.int64)
-    found = np.int64(0)
+    found, held = np.int64(0), np.int64(0)
     if len(bands):
         _prefetch_starts(bands, 0, starts, budgets)
     for query in range(len(bands)):
@@ -216,25 +224,22 @@ def find_few(
                 prefetch(sketches[band], min(slot + _LINE, stop))
         for band in range(BANDS):
             key, limit = _sketch(bands, query, band), limits[band]
-            held = np.int64(0)
+            owner = query << 4 | band
             for probe in range((0, 1, BAND_BITS + 1)[budgets[band]]):
                 slot, stop = bounds[band, probe, 0], bounds[band, probe, 1]
                 while slot < stop:
                     slot, held = _scan(
-                        sketches[band], slot, stop, key, limit - min(probe, 1), query, pending, held
+                        sketches[band], slot, stop, key, limit - min(probe, 1), owner, pending, held
                     )
                     if held >= _PENDING:
                         found = _confirm(
-                            pending, held, band, positions[band], digests, queries, budgets,
-                            limits, radius, matches, found,
+                            pending, held, positions, digests, queries, budgets, limits, radius,
+                            matches, found,
                         )  # fmt: skip
                         held = np.int64(0)
-            if held:
-                found = _confirm(
-                    pending, held, band, positions[band], digests, queries, budgets, limits,
-                    radius, matches, found,
-                )  # fmt: skip
-    return found
+    return _confirm(
+        pending, held, positions, digests, queries, budgets, limits, radius, matches, found
+    )
 
 
 @compiled()
@@ -282,13 +287,12 @@ def find_many(
     groups = np.empty(_REGIONS + 1, np.int64)
     order, values = np.empty(len(bands), np.int64), np.empty(len(bands), np.int64)
     keys = np.empty(len(bands), np.uint32)
-    found = np.int64(0)
+    found, held = np.int64(0), np.int64(0)
     for band in range(BANDS):
         if budgets[band] == 0:
             continue
         _group(bands, band, groups, order, values, keys)
         start, sketch, limit = starts[band], sketches[band], limits[band]
-        held = np.int64(0)
         sources, near_probes = ((0, 0), (1, 1), (_REGION_BITS + 1, _REGION_BITS + 1))[budgets[band]]
         for region in range(_REGIONS):
             visits = 0
@@ -317,18 +321,16 @@ def find_many(
                                 stop,
                                 keys[place],
                                 allowed,
-                                order[place],
+                                order[place] << 4 | band,
                                 pending,
                                 held,
                             )
                             if held >= _PENDING:
                                 found = _confirm(
-                                    pending, held, band, positions[band], digests, queries,
-                                    budgets, limits, radius, matches, found,
+                                    pending, held, positions, digests, queries, budgets, limits,
+                                    radius, matches, found,
                                 )  # fmt: skip
                                 held = np.int64(0)
-        found = _confirm(
-            pending, held, band, positions[band], digests, queries, budgets, limits,
-            radius, matches, found,
-        )  # fmt: skip
-    return found
+    return _confirm(
+        pending, held, positions, digests, queries, budgets, limits, radius, matches, found
+    )
