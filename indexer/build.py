@@ -1,7 +1,7 @@
 """Settings to working objects: ``Indexer``, what indexing jobs hold in their hands."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from os import PathLike
 from pathlib import Path
 from typing import Self
@@ -58,7 +58,12 @@ class Indexer:
         self.clock = clock
         self.store = Store(settings.data_dir, settings.store)
         index_dir = settings.data_dir / "index"
-        self._views = SignalViews(self.store, ExactIndexes(), index_dir)
+        self._views = SignalViews(
+            self.store,
+            ExactIndexes(),
+            index_dir,
+            purge_after=timedelta(seconds=settings.store.purge_after_s),
+        )
         self._lookup = Lookup(self._views, threshold_bits=settings.matching.threshold_bits)
         self._visits = VisitRecorder(self.store, self._lookup)
         self._stored = StoredIndexes(

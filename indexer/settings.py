@@ -39,6 +39,13 @@ class StoreSettings:
     max_readers: int = setting(
         1024, "Most processes and threads that read at once.", low=8, high=1 << 20
     )
+    purge_after_s: int = setting(
+        24 * 3600,
+        "Seconds after which nothing of a withdrawn signal or of a hash that was dropped is left\n"
+        "in any file of the data directory. `delist run` looks four times as often.",
+        low=60,
+        high=366 * 24 * 3600,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

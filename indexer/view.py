@@ -31,6 +31,7 @@ from indexer.errors import IndexDamagedError
 from indexer.match import FEED_KIND_PDQ
 from indexer.model import DIGEST_BYTES, SignalEventKind
 from indexer.ports import AnnIndex, Digests, Found, IndexFactory
+from indexer.settings import StoreSettings
 from indexer.store import IndexPointer, Store
 from indexer.store.locks import alone
 from indexer.url import KEY_BYTES
@@ -48,7 +49,7 @@ _POINTER = "signals"
 _KEYS = "keys"
 _LEAST_DELTA = 2_000
 _DELTA_SHARE = 20
-_PURGE_AFTER = timedelta(hours=24)
+_PURGE_AFTER_S = StoreSettings().purge_after_s
 _LOG_BATCH = 10_000
 
 _log = structlog.get_logger()
@@ -131,6 +132,7 @@ class SignalViews:
         folder: Path,
         *,
         publish_from: int = PUBLISH_FROM,
+        purge_after: timedelta = timedelta(seconds=_PURGE_AFTER_S),
     ) -> None:
         """Read generations from ``folder``, which is made when one is published.
 
@@ -139,8 +141,10 @@ class SignalViews:
             factory: makes the indexes.
             folder: where generations lie.
             publish_from: least number of signals for which one is published.
+            purge_after: how long a generation may hold a withdrawn signal's digest.
         """
         self._publish_from = publish_from
+        self._purge_after = purge_after
         self._store = store
         self._factory = factory
         self._folder = folder
@@ -198,7 +202,7 @@ class SignalViews:
             # A newer one took its place after this transaction began; it serves as well.
             with self._store.read() as txn:
                 newer = self._store.index_pointers.load(txn, _POINTER)
-            return None if newer == pointer else self._mapped(newer)
+            return None if newer == pointer or not newer.name else self._mapped(newer)
         except (IndexDamagedError, OSError) as error:
             _log.error("index.unusable", error=type(error).__name__)
             return None
@@ -252,26 +256,30 @@ class SignalViews:
         self._factory.verify(self._folder / pointer.name)
         return pointer.version
 
-    def publish_if_due(self, *, now: datetime) -> bool:
-        """Publish a new generation when there is reason to; say whether one was published.
+    def publish_if_due(self, *, now: datetime, purge: bool = False) -> bool:
+        """Publish a new generation when there is reason to; say whether the old one went.
 
         Reasons: none is there or it cannot be mapped, too much came after it, or it has
-        held a withdrawn signal's digest for a day.
+        held a withdrawn signal's digest for too long (with ``purge``, at all). Where there
+        are too few signals by now, the old one goes and none takes its place.
         """
         with self._store.read() as txn:
-            if self._store.signals.count(txn, FEED_KIND_PDQ) < self._publish_from:
+            pays = self._store.signals.count(txn, FEED_KIND_PDQ) >= self._publish_from
+            if not pays and not self._store.index_pointers.load(txn, _POINTER).name:
                 return False
         with alone(self._folder / "lock") as free:  # (1)
             if not free:
                 return False
             with self._store.read() as txn:
-                due = self._is_due(txn, now=now)
-            if due:
+                due = self._is_due(txn, now=now, purge=purge)
+            if due and pays:
                 self._publish(now=now)
+            elif due:
+                self._point_to(IndexPointer())
             self._sweep()
             return due
 
-    def _is_due(self, txn: lmdb.Transaction, *, now: datetime) -> bool:
+    def _is_due(self, txn: lmdb.Transaction, *, now: datetime, purge: bool) -> bool:
         pointer = self._store.index_pointers.load(txn, _POINTER)
         try:
             size = len(self._factory.map(self._folder / pointer.name)) if pointer.name else 0
@@ -280,7 +288,8 @@ class SignalViews:
         behind = self._store.signals.version(txn) - pointer.version
         if not size or 2 * behind > _longest_delta(size):
             return True
-        if pointer.written_at is None or now - pointer.written_at < _PURGE_AFTER:
+        recent = pointer.written_at is None or now - pointer.written_at < self._purge_after
+        if recent and not purge:
             return False
         events = self._store.signals.log.after(txn, pointer.version, limit=behind)
         return any(event.kind is SignalEventKind.WITHDRAWN for event in events)
@@ -291,8 +300,10 @@ class SignalViews:
             digests, keys = self._read_column(txn)
         name = f"signals-{version}.idx"
         self._factory.write(self._folder / name, digests, {_KEYS: keys}, version=version)
-        with self._store.write() as txn:  # (3)
-            pointer = IndexPointer(version=version, name=name, written_at=now)
+        self._point_to(IndexPointer(version=version, name=name, written_at=now))  # (3)
+
+    def _point_to(self, pointer: IndexPointer) -> None:
+        with self._store.write() as txn:
             self._store.index_pointers.put(txn, _POINTER, pointer)
 
     def _sweep(self) -> None:

@@ -23,14 +23,14 @@ Databases of a column::
     NAME         chunk number, 8 bytes -> chunk
     NAME.free    row number, 8 bytes -> nothing, where the row is free;
                  b"next" -> number of the first row behind the end, 8 bytes
-    NAME.stamps  chunk number, 8 bytes -> stamp, 8 bytes: the transaction that changed it last
+    NAME.stamps  number of a block of 128 chunks, 8 bytes -> their stamps, 8 bytes each:
+                 the transaction that changed the chunk last
 
 All numbers in keys and in these values are big-endian.
 """
 
 import struct
 from dataclasses import dataclass
-from itertools import chain
 from typing import Self
 
 import lmdb
@@ -45,6 +45,7 @@ OWNER_BYTES = 16
 _HEADER = struct.Struct("<4sHHI4x")
 _MAGIC, _VERSION = b"DLHC", 1
 _NEXT = b"next"
+_STAMPS_PER_BLOCK = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class HashColumn:
         Raises:
             StoreDamagedError: the chunk is missing or breaks its layout.
         """
-        raw = txn.get(_chunk_key(number), db=self._chunks)
+        raw = txn.get(_key(number), db=self._chunks)
         if raw is None:
             raise StoreDamagedError(f"hash chunk {number} is missing")
         self._check(number, raw)
@@ -136,7 +137,7 @@ class HashColumn:
         Raises:
             StoreDamagedError: the chunk breaks its layout.
         """
-        raw = txn.get(_chunk_key(number), db=self._chunks)
+        raw = txn.get(_key(number), db=self._chunks)
         if raw is not None:
             self._check(number, raw)
             return bytearray(raw)
@@ -146,11 +147,16 @@ class HashColumn:
 
     def store(self, txn: lmdb.Transaction, number: int, raw: bytearray) -> None:
         """Write a changed chunk, and stamp it."""
-        key = _chunk_key(number)
-        txn.put(key, raw, db=self._chunks)
-        held = int.from_bytes(txn.get(key, db=self._stamps) or b"")
+        txn.put(_key(number), raw, db=self._chunks)
+        self._stamp(txn, number)
+
+    def _stamp(self, txn: lmdb.Transaction, number: int) -> None:
+        block, position = divmod(number, _STAMPS_PER_BLOCK)
+        held = txn.get(_key(block), db=self._stamps)
+        stamps = np.zeros(_STAMPS_PER_BLOCK, ">u8") if held is None else _stamps(held).copy()
         # LMDB counts its transactions anew in a compacted copy; a stamp never goes back.
-        txn.put(key, max(txn.id(), held + 1).to_bytes(8), db=self._stamps)
+        stamps[position] = max(txn.id(), int(stamps[position]) + 1)
+        txn.put(_key(block), stamps.tobytes(), db=self._stamps)
 
     def stamps(self, txn: lmdb.Transaction) -> NDArray[np.uint64]:
         """Return every chunk's stamp: it grows whenever a row of the chunk changes.
@@ -158,11 +164,15 @@ class HashColumn:
         Equal stamps of one chunk in two transactions mean equal bytes. A chunk that has not
         changed since before there were stamps has 0.
         """
-        found = np.zeros(self.chunk_count(txn), np.uint64)
+        count = self.chunk_count(txn)
+        found = np.zeros(-(-count // _STAMPS_PER_BLOCK) * _STAMPS_PER_BLOCK, np.uint64)
         with txn.cursor(db=self._stamps) as cursor:
-            flat = np.frombuffer(b"".join(chain.from_iterable(cursor)), ">u8")
-        found[flat[0::2].astype(np.int64)] = flat[1::2]
-        return found
+            for key, block in cursor:
+                first = int.from_bytes(key) * _STAMPS_PER_BLOCK
+                if first >= count:
+                    break
+                found[first : first + _STAMPS_PER_BLOCK] = _stamps(block)
+        return found[:count]
 
     def set_row(
         self, raw: bytearray, position: int, *, digests: bytes, owner: bytes, flag: int
@@ -219,5 +229,9 @@ class ColumnWriter:
         self._open.clear()
 
 
-def _chunk_key(number: int) -> bytes:
+def _key(number: int) -> bytes:
     return number.to_bytes(8)
+
+
+def _stamps(block: bytes | memoryview) -> NDArray[np.uint64]:
+    return np.frombuffer(block, ">u8")

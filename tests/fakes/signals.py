@@ -276,10 +276,11 @@ def all_matches(store: Store) -> dict[tuple[bytes, bytes], Match]:
 
 
 def dump(store: Store) -> Dump:
-    """Read every database of the store, byte for byte."""
+    """Read every database of the store, byte for byte; not the stamps, which count transactions."""
     environment = store._environment
     with store.read() as txn, txn.cursor() as cursor:
         names = [bytes(name) for name in cursor.iternext(values=False)]
+    names = [name for name in names if not name.endswith(b".stamps")]
     found: Dump = {}
     for name in names:
         database = environment.database(name)

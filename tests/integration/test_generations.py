@@ -227,6 +227,37 @@ def test_a_withdrawn_digest_leaves_the_file_within_a_day(store: Store, tmp_path:
     assert make_digest(3) not in only_file(folder).read_bytes()
 
 
+def test_a_generation_goes_when_too_few_signals_are_left(store: Store, tmp_path: Path) -> None:
+    """What remains is below the least number: no file is left that holds what was withdrawn."""
+    folder = tmp_path / "index"
+    put(store, range(SIGNALS))
+    views_of(store, folder).publish_if_due(now=NOW)
+    put(store, range(1, SIGNALS), at=2000, status="Withdrawn")
+    views = SignalViews(store, ExactIndexes(), folder, publish_from=2)
+    reader = views_of(store, folder)
+
+    assert not views.publish_if_due(now=NOW + timedelta(hours=23))
+    assert views.publish_if_due(now=NOW, purge=True)
+    assert list(folder.glob("signals-*")) == []
+    assert not views.publish_if_due(now=NOW, purge=True)
+    for some in (views, reader):
+        found = answers(some.newest().find(QUERIES, threshold_bits=31), live(store))
+        assert found == brute_force(QUERIES, live(store), 31)
+
+
+@pytest.mark.parametrize("hours", [1, 100])
+def test_the_time_to_purge_can_be_set(store: Store, tmp_path: Path, hours: int) -> None:
+    """A generation may hold a withdrawn digest for as long as it is told, and no longer."""
+    folder, limit = tmp_path / "index", timedelta(hours=hours)
+    views = SignalViews(store, ExactIndexes(), folder, publish_from=1, purge_after=limit)
+    put(store, range(SIGNALS))
+    views.publish_if_due(now=NOW)
+    put(store, [3], at=2000, status="Withdrawn")
+
+    assert not views.publish_if_due(now=NOW + limit - timedelta(seconds=1))
+    assert views.publish_if_due(now=NOW + limit)
+
+
 @given(steps=st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=12), data=st.data())
 @settings(
     max_examples=300 if SOAK else 25,

@@ -248,7 +248,7 @@ def test_stamps_grow_within_a_transaction_and_never_go_back(
                 writer.add(digests=row_of(number), owner=owner_of(number))
             seen = int(column.stamps(txn)[0])
             assert seen == txn.id() + number
-        txn.put(bytes(8), (10**9).to_bytes(8), db=database)
+        txn.put(bytes(8), (10**9).to_bytes(8) * 128, db=database)
     with environment.write() as txn, column.writer(txn) as writer:
         writer.remove(0)
 
