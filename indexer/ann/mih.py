@@ -25,6 +25,10 @@ one query for so many signals."""
 _CHUNK = 16_384
 """Queries that go through together: more would leave the nearest caches."""
 
+_ROOM = 128
+"""Matches a query for which there is room at first. More ask for a second pass; room that is not
+written to takes no memory."""
+
 
 class MihIndex:
     """Exact look-ups in a fixed set of digests, up to 31 bits away. Thread-safe."""
@@ -128,16 +132,15 @@ def _matches(arrays: MihArrays, bands: NDArray[np.uint16], plan: _Plan) -> NDArr
     kernels = load_kernels()
     few = len(bands) < max(_FEW, len(arrays.digests) // _SIGNALS_A_QUERY)
     kernel = kernels.find_few if few else kernels.find_many
-    matches = np.empty(4 * len(bands) + 1024, np.uint64)
+    matches = np.empty(_ROOM * len(bands) + 1024, np.uint64)
     while True:
         found = kernel(
             bands, arrays.digests, arrays.starts, arrays.positions, arrays.sketches,
             plan.budgets, plan.limits, plan.radius, matches,
         )  # fmt: skip
         if found <= len(matches):
-            matches = matches[:found]
-            matches.sort()
-            return matches
+            matches[:found].sort()
+            return matches[:found].copy()
         matches = np.empty(found, np.uint64)
 
 
