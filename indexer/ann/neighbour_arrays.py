@@ -14,10 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.ann.mih_arrays import BAND_BITS, BANDS
+from indexer.ann.mih_arrays import BAND_BITS, BANDS, LANES
 
 LINE = 16
-"""Sketches that are compared at once; so many zeros stand behind the last sketch."""
+"""Sketches that are compared at once; ``LANES`` where groups are long, and so many zeros stand
+behind the last sketch."""
+
+LONG_FROM = 30_000
+"""Signals from which groups, then of one value each, are long."""
 
 GROUP_OF_ROWS = 8
 """Queries that are compared at once with one signal."""
@@ -54,7 +58,7 @@ class NeighbourArrays:
         starts: uint32[16 * g + 1]; the sketches of group j of a band go from slot
             ``starts[band * g + j]`` up to the next start. First those of the digests whose
             own group it is, then of those whose lowest group bit is flipped, and so on.
-        sketches: uint32[16 * (17 - k) * n + 16], the next band in the low half.
+        sketches: uint32[16 * (17 - k) * n + 32], the next band in the low half.
     """
 
     digests: NDArray[np.uint8]
@@ -90,5 +94,5 @@ def empty_arrays(digests: NDArray[np.uint8]) -> NeighbourArrays:
         own=np.zeros((BANDS, groups + 1), np.uint32),
         positions=np.empty((BANDS, count), np.uint32),
         starts=np.empty(BANDS * groups + 1, np.uint32),
-        sketches=np.zeros(BANDS * (BAND_BITS + 1 - bits) * count + LINE, np.uint32),
+        sketches=np.zeros(BANDS * (BAND_BITS + 1 - bits) * count + LANES, np.uint32),
     )

@@ -17,7 +17,7 @@ reported twice: only the hit at the pair's first start reports it.
 The steps, for a block of queries at a time, so that each is one short loop without branches:
 
 (1) Look all bands of a query up in the bitmaps at once; append its hits.
-(2) Compare each hit's sketch with the first sixteen of its group; note which are near, and
+(2) Compare each hit's sketch with the first sixteen, or 32, of its group; note which are near, and
     which groups are longer. Few are either.
 (3) Look closer at what was noted: compare the whole group, find out which signal a slot
     belongs to, compare in full.
@@ -31,9 +31,9 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from indexer.ann.lanes import compiled, lowest_one
-from indexer.ann.mih_arrays import BAND_BITS, BANDS
-from indexer.ann.neighbour_arrays import GROUP_OF_ROWS, LINE, WORDS
+from indexer.ann.lanes import compiled, lowest_one, near
+from indexer.ann.mih_arrays import BAND_BITS, BANDS, LANES
+from indexer.ann.neighbour_arrays import GROUP_OF_ROWS, LINE, LONG_FROM, WORDS
 from indexer.ann.neighbour_fill import fill, flipped
 from indexer.ann.row_lanes import (
     append_bands,
@@ -119,10 +119,10 @@ def _confirm(
     band, group = chosen // groups, chosen % groups
     first, stop = np.int64(starts[chosen]), np.int64(starts[chosen + 1])
     for line in range(first, stop, LINE):
-        near = near_line(sketches, line, sketch, limit)
-        while near:
-            slot = line + lowest_one(near)
-            near &= near - np.uint64(1)
+        close = near_line(sketches, line, sketch, limit)
+        while close:
+            slot = line + lowest_one(close)
+            close &= close - np.uint64(1)
             if slot >= stop:  # what follows belongs to the next group
                 break
             position = _position(own[band], positions[band], group, slot - first)
@@ -180,6 +180,7 @@ def find(
             active |= np.uint64(1) << np.uint64(band)
             widest = max(widest, np.int64(allowed[BANDS + band]) - 1)
     limit = np.uint32(widest)
+    line = LANES if len(digests) >= LONG_FROM else LINE
     keys = np.empty(BANDS * (_BLOCK + 1), np.uint32)
     seen, noted = np.empty_like(keys), np.empty_like(keys)
     found = np.int64(0)
@@ -194,9 +195,12 @@ def find(
         for hit in range(hits):  # (2)
             group = np.int64((keys[hit] & np.uint32(_KEY)) >> group_bits)
             slot, stop = np.int64(starts[group]), np.int64(starts[group + 1])
-            near = near_line(sketches, slot, seen[hit], limit)
+            if line > LINE:
+                close = near(sketches, slot, seen[hit], limit)
+            else:
+                close = near_line(sketches, slot, seen[hit], limit)
             noted[closer] = hit
-            closer += (near != 0) | (stop - slot > LINE)
+            closer += (close != 0) | (stop - slot > line)
         before = found
         for number in range(closer):  # (3)
             noted_hit = np.int64(noted[number])
@@ -245,10 +249,10 @@ def compare_all(queries: _U8, digests: _U8, allowed: _U16, matches: _U64, reache
             first_words(last, 0, columns)
         before = found
         for digest in range(len(digests)):
-            near = near_rows(columns, words, digest, np.uint64(radius))
-            while near:
-                query = lowest_one(near)
-                near &= near - np.uint64(1)
+            close = near_rows(columns, words, digest, np.uint64(radius))
+            while close:
+                query = lowest_one(close)
+                close &= close - np.uint64(1)
                 if query >= here:
                     break
                 compared = compare(queries, first + query, digests, digest, allowed)

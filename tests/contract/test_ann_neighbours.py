@@ -22,6 +22,7 @@ from indexer.ann.neighbour_arrays import (
     BITMAPS_UP_TO,
     COMPARED_UP_TO,
     LINE,
+    LONG_FROM,
     MAX_SIGNALS,
     group_bits_for,
 )
@@ -148,11 +149,12 @@ def test_any_spread_of_differences_over_the_bands(count: int, seed: int, parts: 
     "count",
     sorted({
         *(0, 1, 2, COMPARED_UP_TO, COMPARED_UP_TO + 1, BITMAPS_UP_TO, BITMAPS_UP_TO + 1),
+        *(LONG_FROM - 1, LONG_FROM, 3 * LONG_FROM),
         *(near for count in changes_of_group for near in (count, count + 1)),
     }),
 )  # fmt: skip
 def test_around_every_change_of_form(count: int) -> None:
-    """Where bitmaps end or groups shrink, copies at every distance to 40 are found as before."""
+    """Where bitmaps end or groups change, copies at every distance to 40 are found as before."""
     rng = np.random.default_rng(count)
     held = random_digests(rng, count)
     queries = flipped(rng, held[: min(count, 300)], 40)
