@@ -50,9 +50,10 @@ class NeighbourIndex:
             InvalidDigestError: wrong shape or type.
             ValueError: more than ``MAX_SIGNALS``.
         """
-        if len(checked(digests)) > MAX_SIGNALS:
+        digests = checked(digests)
+        if len(digests) > MAX_SIGNALS:
             raise ValueError(f"one index holds up to {MAX_SIGNALS} digests, not {len(digests)}")
-        self._digests = checked(digests).copy()
+        self._digests = digests.copy()
 
     def __len__(self) -> int:
         """Count the digests held."""
