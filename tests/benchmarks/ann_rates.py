@@ -5,7 +5,7 @@
 
 One thread, unless more are asked for: then it is also measured how many times the rate of one
 they reach, with batches dealt out to them and with one big batch cut into as many parts, and
-the processor time that a look-up takes them, over that of one. Every round takes each index
+the same less the time in which other processes had the processors. Every round takes each index
 in turn with the same queries, so that what else runs on the machine slows all alike; the
 median of the rounds' rates and of their ratios is printed. Half of the queries are held
 digests with 0 to 40 bits changed. ``photos`` takes uint8[n, 32] digests of photographs from a
@@ -22,10 +22,12 @@ import argparse
 import json
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -133,28 +135,35 @@ def probable(
 
 
 def scaling(find: Find, queries: Digests, threads: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Measure how many times the rate of one thread several reach together, and at what cost."""
+    """Measure how many times the rate of one thread several reach together."""
+
+    def look_up(parts: list[Digests]) -> float:
+        """Return the seconds that it took but for those in which there was no free processor."""
+        schedule = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+        start, queued = time.perf_counter(), int(schedule.read_text("ascii").split()[1])
+        for part in parts:
+            find(part)
+        queued = int(schedule.read_text("ascii").split()[1]) - queued
+        return time.perf_counter() - start - queued * 1e-9
+
     report = {}
     with ThreadPoolExecutor(threads) as pool:
         for size in (64, 4_096, -(-len(queries) // threads)):
             parts = [queries[first : first + size] for first in range(0, len(queries), size)]
-            ratios, costs = [], []
+            walls, unqueued = [], []
             for _ in range(rounds):
-                walls, cpus = [], []
-                for dealt in (1, threads):
-                    shares = [parts[first::dealt] for first in range(dealt)]
-                    start, cpu = time.perf_counter(), time.process_time()
-                    list(pool.map(lambda share: [find(part) for part in share], shares))
-                    walls.append(time.perf_counter() - start)
-                    cpus.append(time.process_time() - cpu)
-                ratios.append(walls[0] / walls[1])
-                costs.append(cpus[1] / cpus[0])
+                start = time.perf_counter()
+                alone = look_up(parts)
+                middle = time.perf_counter()
+                each = list(pool.map(look_up, [parts[first::threads] for first in range(threads)]))
+                walls.append((middle - start) / (time.perf_counter() - middle))
+                unqueued.append(alone / max(each))
             name = f"batch_{size}" if size in {64, 4_096} else "one_batch_cut"
             report[name] = {
-                "times_one_thread": round(statistics.median(ratios), 2),
-                "least": round(min(ratios), 2),
-                "most": round(max(ratios), 2),
-                "processor_time": round(statistics.median(costs), 2),
+                "times_one_thread": round(statistics.median(walls), 2),
+                "least": round(min(walls), 2),
+                "most": round(max(walls), 2),
+                "had_processors_been_free": round(statistics.median(unqueued), 2),
             }
     return report
 
