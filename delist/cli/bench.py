@@ -1,0 +1,180 @@
+"""Measuring speed: ``bench hash``, ``lookup``, ``rescan``, ``crawl``."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from delist.cli.bench_results import (
+    compared,
+    lookup_document,
+    lookup_text,
+    rescan_document,
+    rescan_text,
+    surroundings,
+)
+from delist.cli.context import Context, Exit, context_of, leave
+from delist.errors import UsageError
+
+if TYPE_CHECKING:
+    from delist.ops.bench.timing import Say
+
+_MOST_THREADS = 1_024
+_LOOKUP_SIZES, _RESCAN_ROWS, _RESCAN_SIGNALS = (
+    (3_000, 100_000, 1_000_000),
+    (1_000_000, 4_000_000),
+    (1_000,),
+)
+
+Rounds = Annotated[int, typer.Option(help="Each takes every contestant in turn.")]
+Threads = Annotated[int, typer.Option(help="Threads, for every contestant alike.")]
+Plot = Annotated[Path | None, typer.Option(help="Draw rates against sizes into a PNG file.")]
+Peer = Annotated[bool, typer.Option(help="Measure the public client too, where installed.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    bench = typer.Typer(help="Speed here, and the peer's beside it.", no_args_is_help=True)
+    bench.command("hash")(bench_hash)
+    bench.command("lookup")(bench_lookup)
+    bench.command("rescan")(bench_rescan)
+    bench.command("crawl")(bench_crawl)
+    app.add_typer(bench, name="bench")
+
+
+def bench_hash(
+    ctx: typer.Context,
+    repeats: Annotated[int, typer.Option(help="Images of each size.", min=1)] = 10,
+) -> None:
+    """Time hashing JPEG bytes: all sixteen digests here, one at the peer's."""
+    from delist.ops.bench.hashing import compare_hashing
+
+    context = context_of(ctx)
+    for comparison in compare_hashing(repeats):
+        context.output.result(*compared(comparison))
+
+
+def bench_lookup(  # noqa: PLR0913, PLR0917 - typer reads options off the arguments
+    ctx: typer.Context,
+    signals: Annotated[list[int] | None, typer.Option(help="Numbers of signals.")] = None,
+    batch: Annotated[int, typer.Option(help="Digests looked up at once.")] = 64,
+    kind: Annotated[
+        str | None, typer.Option(help="Digests: random, clustered (near copies) or file.")
+    ] = None,
+    digests: Annotated[
+        Path | None, typer.Option(help="Digests of one's own: uint8[n, 32] .npy, or 64-hex lines.")
+    ] = None,
+    threads: Threads = 1,
+    rounds: Rounds = 5,
+    seconds: Annotated[float, typer.Option(help="What each takes in a round, about.")] = 0.6,
+    plot: Plot = None,
+    peer: Peer = True,
+) -> None:
+    """Time exact look-ups at the matching threshold, and check them against faiss flat."""
+    from delist.ops.bench.digests import KINDS, load_digests
+    from delist.ops.bench.lookups import LookupOptions, compare_lookups
+
+    context = context_of(ctx)
+    sizes = _sizes("--signals", signals or _LOOKUP_SIZES)
+    _check_numbers(batch=batch, threads=threads, rounds=rounds, seconds=seconds)
+    kind = kind or ("random" if digests is None else "file")
+    if kind not in KINDS:
+        raise UsageError(f'--kind: this version knows {", ".join(KINDS)}, not "{kind}"')
+    if (kind == "file") != (digests is not None):
+        raise UsageError("--kind file and --digests FILE go together")
+    given = None if digests is None else load_digests(digests)
+    if given is not None and signals is None:
+        sizes = (len(given),)
+    options = LookupOptions(
+        batch=batch, kind=kind, given=given, threads=threads, rounds=rounds, seconds=seconds,
+        with_peer=peer,
+    )  # fmt: skip
+    now, reports = datetime.now(UTC), []
+    _prepare(plot)
+    with _saying(context, "look-ups") as say:
+        for report in compare_lookups(sizes, options, say):
+            reports.append(report)
+            document = {**lookup_document(report, options), **surroundings(now)}
+            context.output.result(document, lookup_text(report, options))
+    if plot is not None:
+        from delist.ops.bench.plots import draw_lookups
+
+        draw_lookups(plot, reports, options, now=now)
+    leave(Exit.DONE if all(report.exact for report in reports) else Exit.FAILED)
+
+
+def bench_rescan(
+    ctx: typer.Context,
+    rows: Annotated[list[int] | None, typer.Option(help="Numbers of stored hashes.")] = None,
+    signals: Annotated[list[int] | None, typer.Option(help="Numbers of new signals.")] = None,
+    threads: Threads = 1,
+    rounds: Rounds = 5,
+    seconds: Annotated[
+        float, typer.Option(help="Others that need longer do a part, and are scaled up.")
+    ] = 5.0,
+    plot: Plot = None,
+    peer: Peer = True,
+) -> None:
+    """Time new signals against all stored hashes, and check that planted matches are found."""
+    from delist.ops.bench.rescans import RescanOptions, compare_rescans
+
+    context = context_of(ctx)
+    _check_numbers(threads=threads, rounds=rounds, seconds=seconds)
+    sizes = _sizes("--rows", rows or _RESCAN_ROWS)
+    numbers = _sizes("--signals", signals or _RESCAN_SIGNALS)
+    options = RescanOptions(threads=threads, rounds=rounds, seconds=seconds, with_peer=peer)
+    now, reports = datetime.now(UTC), []
+    _prepare(plot)
+    with _saying(context, "re-scans") as say:
+        for report in compare_rescans(sizes, numbers, options, now=now, say=say):
+            reports.append(report)
+            document = {**rescan_document(report, threads, rounds), **surroundings(now)}
+            context.output.result(document, rescan_text(report, threads, rounds))
+    if plot is not None:
+        from delist.ops.bench.plots import draw_rescans
+
+        draw_rescans(plot, reports, threads=threads, rounds=rounds, now=now)
+    leave(Exit.DONE if all(report.exact for report in reports) else Exit.FAILED)
+
+
+def bench_crawl(
+    ctx: typer.Context,
+    images: Annotated[int, typer.Option(help="Images of the site on loopback.", min=1)] = 200,
+) -> None:
+    """Time a crawl of a site on loopback: first visit, second visit, and fetching alone."""
+    from delist.ops.bench.crawls import compare_crawls
+
+    context = context_of(ctx)
+    for comparison in compare_crawls(images):
+        context.output.result(*compared(comparison))
+
+
+def _sizes(option: str, given: Sequence[int]) -> tuple[int, ...]:
+    for number in given:
+        if number < 1:
+            raise UsageError(f"{option}: has to be 1 or more, not {number}")
+    return tuple(dict.fromkeys(given))
+
+
+def _check_numbers(**options: float) -> None:
+    for name, number in options.items():
+        if not number > 0:
+            raise UsageError(f"--{name}: has to be more than 0, not {number}")
+    if options["threads"] > _MOST_THREADS:
+        raise UsageError(f"--threads: {_MOST_THREADS} at most, not {options['threads']}")
+
+
+def _prepare(plot: Path | None) -> None:
+    if plot is not None:
+        from delist.ops.bench.plots import check_plot
+
+        check_plot(plot)
+
+
+@contextmanager
+def _saying(context: Context, what: str) -> Iterator["Say"]:
+    with context.output.progress(what) as advance:
+        yield lambda word: advance(0, None, word)

@@ -1,0 +1,131 @@
+"""What ``delist bench`` prints: documents, and tables for a terminal."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from delist.cli.output import document_of
+
+if TYPE_CHECKING:
+    from delist.ops.bench.lookups import LookupOptions, LookupReport
+    from delist.ops.bench.rescans import RescanReport
+    from delist.ops.bench.timing import Comparison
+
+
+def compared(comparison: "Comparison") -> tuple[dict[str, Any], str]:
+    """Return a rate and others' as a document, and as a line."""
+    peers = "".join(
+        f"; {name} {rate:,.1f}/s (ratio {comparison.ratios[name]:.2f})"
+        for name, rate in comparison.peers.items()
+    )
+    document = document_of(comparison) | {"ratios": comparison.ratios}
+    return document, f"{comparison.what}: {comparison.rate:,.1f}/s{peers}"
+
+
+def surroundings(now: datetime) -> dict[str, Any]:
+    """Say on what machine, when and with which versions something was measured."""
+    from delist.ops.bench.timing import machine_kind, versions
+
+    return {"machine": machine_kind(), "measured_at": now, "versions": versions()}
+
+
+def lookup_document(report: "LookupReport", options: "LookupOptions") -> dict[str, Any]:
+    """Return all that was measured of one size; docs/benchmarks.md says what the fields mean."""
+    ours, *others = report.results
+    return {
+        "what": _lookups_of(report, options),
+        "kind": options.kind,
+        "batch": options.batch,
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "exact": report.exact,
+        "rate": ours.rate.median,
+        "peers": {other.name: other.rate.median for other in others},
+        "ratios": {other.name: other.ratio.median for other in others},
+        **document_of(report),
+    }
+
+
+def rescan_document(report: "RescanReport", threads: int, rounds: int) -> dict[str, Any]:
+    """Return all that was measured of one size; docs/benchmarks.md says what the fields mean."""
+    return {
+        "what": _rescan_of(report),
+        "threads": threads,
+        "rounds": rounds,
+        "exact": report.exact,
+        "seconds": {result.name: result.seconds.median for result in report.results},
+        "ratios": {result.name: result.ratio.median for result in report.results},
+        **document_of(report),
+    }
+
+
+def _lookups_of(report: "LookupReport", options: "LookupOptions") -> str:
+    return f"look-ups in {report.signals:,} {options.kind} signals, batches of {options.batch:,}"
+
+
+def _rescan_of(report: "RescanReport") -> str:
+    return f"re-scan of {report.rows:,} stored hashes for {report.signals:,} signals"
+
+
+def lookup_text(report: "LookupReport", options: "LookupOptions") -> str:
+    """Write a headline and a line for each contestant."""
+    rows = [
+        {
+            "": result.name,
+            "look-ups/s": f"{result.rate.median:,.0f}",
+            "range of rounds": f"{result.rate.low:,.0f}-{result.rate.high:,.0f}",
+            "ours is": f"{result.ratio.median:,.1f}x",
+            "one, p50": f"{result.single_p50_us:,.0f} us",
+            "build": f"{result.build_s:,.2f} s",
+            "bytes/signal": _or_dash(result.bytes_per_signal, ",.0f"),
+            "recall": f"{result.recall:.4f}",
+        }
+        for result in report.results
+    ]
+    head = f"{_lookups_of(report, options)}{_medians(options.threads, options.rounds)}"
+    wrong = "" if report.exact else "\nnot exact: ours and faiss flat found different matches"
+    return f"{head}\n{_table(rows)}{wrong}\n"
+
+
+def rescan_text(report: "RescanReport", threads: int, rounds: int) -> str:
+    """Write a headline and a line for each contestant."""
+    rows = [
+        {
+            "": result.name,
+            "seconds": f"{result.seconds.median:,.3f}",
+            "range of rounds": f"{result.seconds.low:,.3f}-{result.seconds.high:,.3f}",
+            "x faiss flat": f"{result.ratio.median:,.1f}",
+            "done": f"{result.share:.0%}",
+            "build": _or_dash(result.build_s, ",.2f"),
+            "bytes/hash": _or_dash(result.bytes_per_row, ",.0f"),
+            "exact": "yes" if result.exact else "NO",
+            "how": result.how,
+        }
+        for result in report.results
+    ]
+    planted = f"; {report.planted} planted matches"
+    return f"{_rescan_of(report)}{_medians(threads, rounds)}{planted}\n{_table(rows)}\n"
+
+
+def _medians(threads: int, rounds: int) -> str:
+    word = "one thread" if threads == 1 else f"{threads} threads"
+    return f", {word}, medians of {rounds} round{'s' * (rounds != 1)}"
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Write rows as columns: the first and the last to the left, if that is words."""
+    names = list(rows[0])
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
+    words = {names[0], "how"}
+    lines = [
+        "  ".join(
+            row[name].ljust(widths[name]) if name in words else row[name].rjust(widths[name])
+            for name in names
+        )
+        for row in [dict(zip(names, names, strict=True)), *rows]
+    ]
+    return "\n".join(line.rstrip() for line in lines)
