@@ -2,11 +2,13 @@
 
 The first policy has one band: a match at most ``automatic_bits`` away, of an image
 whose hash says enough (``min_quality``), by a variant of the ``fast`` tier, is
-suppressed provisionally at once and reviewed afterwards. Everything else up to
-the matching threshold waits for a person. A person's ``not_ncii`` on the same bytes
-is never overruled by the machine.
+suppressed provisionally at once and reviewed afterwards. Frames of an animation count
+like the image itself, each with the quality of its own hash. Everything else up to
+the matching threshold waits for a person, also a picture of which a part was missing.
+A person's ``not_ncii`` on the same bytes is never overruled by the machine.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,9 @@ from indexer.errors import SettingsError
 from indexer.model import VARIANTS, Background
 from indexer.settings import read_table, read_toml, setting
 
-_FAST_VARIANTS = frozenset(variant.value for variant in VARIANTS)
+_FAST_VARIANT = re.compile(
+    rf"({'|'.join(VARIANTS)})(\+frame[1-9][0-9]*)?(\+{Background.BLACK.value})?", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,10 @@ def propose(matches: Sequence[CaseMatch], policy: Policy, *, dismissed_before: b
                 f"{policy.automatic_bits}",
             )
     if nearest.distance_bits <= policy.automatic_bits:
-        reason = "the image's hash says too little, or the variant is not of the fast tier"
+        reason = (
+            "the image's hash says too little, a part of the picture is missing, "
+            "or the variant is not of the fast tier"
+        )
     else:
         reason = (
             f"{nearest.distance_bits} bits is beyond the automatic band of {policy.automatic_bits}"
@@ -101,9 +108,8 @@ def read_policy(path: Path) -> Policy:
 
 
 def _is_automatic(match: CaseMatch, policy: Policy) -> bool:
-    variant = match.variant.removesuffix(f"+{Background.BLACK.value}")
     return (
         match.distance_bits <= policy.automatic_bits
         and match.quality >= policy.min_quality
-        and variant in _FAST_VARIANTS
+        and _FAST_VARIANT.fullmatch(match.variant) is not None
     )

@@ -116,7 +116,7 @@ class Indexer:
                     signal_key=key,
                     feed=signal.feed,
                     threshold_bits=self._lookup.threshold_bits,
-                    quality=hashed.quality,
+                    label=hashed.label(variant.row),
                     content_sha256=hashed.sha256,
                 )
                 for key, variant in nearest.items()

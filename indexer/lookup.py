@@ -12,6 +12,7 @@ from indexer.model import (
     VARIANTS,
     Background,
     Match,
+    RowLabel,
     variant_name,
 )
 from indexer.view import SignalView, SignalViews
@@ -22,9 +23,15 @@ HashRows = tuple[tuple[Background, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class NearestVariant:
-    """How one image comes closest to one signal: distance, and which of its hashes."""
+    """How one image comes closest to one signal: distance, and which of its hashes.
+
+    Attributes:
+        row: place of the row among the image's rows.
+        position: place of the digest in its row, 0-15.
+    """
 
     distance_bits: int
+    row: int
     position: int
     background: Background
 
@@ -42,10 +49,12 @@ class Lookup:
         """Find, for each image, every signal within the threshold and its nearest variant.
 
         All digests of all images go through the index as one batch. Of equal
-        distances the first in the order of ``HASHERS`` and ``VARIANTS`` counts.
+        distances the first counts, in the order of rows, ``HASHERS`` and ``VARIANTS``.
         """
         owners = [
-            (number, background) for number, rows in enumerate(images) for background, _ in rows
+            (number, place, background)
+            for number, rows in enumerate(images)
+            for place, (background, _) in enumerate(rows)
         ]
         found: list[dict[bytes, NearestVariant]] = [{} for _ in images]
         if not owners:
@@ -55,11 +64,11 @@ class Lookup:
         hits = zip(*view.find(queries, threshold_bits=self.threshold_bits), strict=True)
         for query, signal_key, distance in hits:
             row, position = divmod(int(query), DIGESTS_PER_ROW)
-            number, background = owners[row]
+            number, place, background = owners[row]
             key = signal_key.tobytes()
             held = found[number].get(key)
             if held is None or int(distance) < held.distance_bits:
-                found[number][key] = NearestVariant(int(distance), position, background)
+                found[number][key] = NearestVariant(int(distance), place, position, background)
         return found
 
 
@@ -69,11 +78,11 @@ def match_of(
     signal_key: bytes,
     feed: str,
     threshold_bits: int,
-    quality: int,
+    label: RowLabel,
     content_sha256: bytes,
     image_key: bytes = b"",
 ) -> Match:
-    """Name an image's nearest variant as a match."""
+    """Name an image's nearest variant as a match; ``label`` is that of its row."""
     return Match(
         image_key=image_key,
         signal_key=signal_key,
@@ -81,7 +90,9 @@ def match_of(
         distance_bits=nearest.distance_bits,
         threshold_bits=threshold_bits,
         hasher=HASHERS[nearest.position // len(VARIANTS)],
-        variant=variant_name(nearest.position, nearest.background),
-        quality=quality,
+        variant=variant_name(
+            nearest.position, nearest.background, frame=label.frame, partial=label.partial
+        ),
+        quality=label.quality,
         content_sha256=content_sha256,
     )

@@ -8,6 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
+
+from indexer.errors import Refusal
+
+SINCE = "since"
+"""Key of a field's metadata: the version of its record that has it first."""
+
+
+def since(version: int, default: Any) -> Any:  # noqa: ANN401 - like dataclasses.field
+    """Declare a field that stored records before ``version`` lack; ``default`` is what they had."""
+    return field(default=default, metadata={SINCE: version})
+
 
 DIGEST_BYTES = 32
 """Bytes of a PDQ digest: 256 bits, most significant first, as the 64 hex digits read."""
@@ -59,14 +71,46 @@ DIGESTS_PER_ROW = len(HASHERS) * len(VARIANTS)
 
 ROW_BYTES = DIGESTS_PER_ROW * DIGEST_BYTES
 
-HASHER_VERSION = 1
+HASHER_VERSION = 2
 """Raised whenever the same bytes would give other digests; a recrawl then re-hashes."""
 
 
-def variant_name(position: int, background: Background) -> str:
-    """Name the variant at a position (0-15) of a hash row: ``mirror``, ``mirror+black``."""
-    name = VARIANTS[position % len(VARIANTS)].value
-    return name if background is Background.WHITE else f"{name}+{background.value}"
+PARTIAL = "partial"
+"""What the name of a variant ends in where a part of the picture was missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowLabel:
+    """What a hash row of an image was made of, beside the background (docs/adr/0015).
+
+    Attributes:
+        frame: number of the frame in its animation; 0 is the first, and the only one of
+            a still image.
+        quality: of the upright *cpp* hash of this row, 0-100.
+        partial: whether the bytes ended before the picture did, so that a part is made up.
+    """
+
+    frame: int = 0
+    quality: int
+    partial: bool = False
+
+
+def variant_name(
+    position: int, background: Background, *, frame: int = 0, partial: bool = False
+) -> str:
+    """Name the variant at a position (0-15) of a hash row.
+
+    ``mirror``, ``mirror+black``, ``mirror+frame12``, ``mirror+frame12+black``,
+    ``mirror+partial``: what is usual (the first frame, on white, whole) is left out.
+    """
+    parts = [VARIANTS[position % len(VARIANTS)].value]
+    if frame:
+        parts.append(f"frame{frame}")
+    if background is not Background.WHITE:
+        parts.append(background.value)
+    if partial:
+        parts.append(PARTIAL)
+    return "+".join(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,38 +136,56 @@ class HashedImage:
     """All hashes of one image, without a pixel of it.
 
     Attributes:
-        rows: one entry for each background: 16 digests, ``ROW_BYTES`` bytes,
+        rows: one entry for each frame and background: 16 digests, ``ROW_BYTES`` bytes,
             in the order of ``HASHERS`` and within it of ``VARIANTS``.
-        quality: of the upright *cpp* hash, 0-100.
+        quality: of the upright *cpp* hash of the first row, 0-100.
+        labels: one for each row; empty where every row is of the first and whole frame
+            and as good as the first.
         sha256: of the encoded bytes; names the content version.
         size_bytes: length of the encoded bytes.
         mime: media type by content, not by header.
         width: pixels, as stored (before EXIF orientation).
         height: pixels, as stored.
+        incomplete: why not all was hashed that should have been: the rest of a JPEG file
+            that was cut off, later frames of an animation. None where nothing is missing.
     """
 
     rows: tuple[tuple[Background, bytes], ...] = field(repr=False)
+    labels: tuple[RowLabel, ...] = ()
     quality: int
     sha256: bytes = field(repr=False)
     size_bytes: int
     mime: str
     width: int
     height: int
+    incomplete: Refusal | None = None
+
+    def label(self, row: int) -> RowLabel:
+        """Say what a row was made of, by its place in ``rows``."""
+        return self.labels[row] if self.labels else RowLabel(quality=self.quality)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a part of a picture was missing, so that no machine should act alone."""
+        return any(label.partial for label in self.labels)
 
     @property
     def hashes(self) -> tuple[ImageHash, ...]:
-        """Every hash with its names: 16 for each background."""
+        """Every hash with its names: 16 for each row."""
         return tuple(self._iter_hashes())
 
     def _iter_hashes(self) -> Iterator[ImageHash]:
-        for background, row in self.rows:
+        for number, (background, row) in enumerate(self.rows):
+            label = self.label(number)
             for position in range(DIGESTS_PER_ROW):
                 yield ImageHash(
                     kind=HashKind.PDQ,
                     digest=row[position * DIGEST_BYTES : (position + 1) * DIGEST_BYTES],
-                    quality=self.quality,
+                    quality=label.quality,
                     hasher=HASHERS[position // len(VARIANTS)],
-                    variant=variant_name(position, background),
+                    variant=variant_name(
+                        position, background, frame=label.frame, partial=label.partial
+                    ),
                 )
 
 
@@ -135,6 +197,7 @@ class ImageRecord:
         key: 16-byte BLAKE2b of the canonical image URL.
         sha256: content version, 32 bytes.
         rows: row numbers in the image hash column.
+        labels: as of ``HashedImage``, in the order of ``rows``. Version 1 had none.
         etag: for conditional requests, as the server wrote it.
         hashed_at: when these bytes were hashed first.
         seen_at: last visit.
@@ -150,10 +213,15 @@ class ImageRecord:
     quality: int
     hasher_version: int
     rows: tuple[int, ...]
+    labels: tuple[RowLabel, ...] = since(2, ())
     etag: str | None = field(default=None, repr=False)
     last_modified: str | None = None
     hashed_at: datetime
     seen_at: datetime
+
+    def label(self, row: int) -> RowLabel:
+        """Say what a row was made of, by its place in ``rows``."""
+        return self.labels[row] if self.labels else RowLabel(quality=self.quality)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -253,7 +253,7 @@ class Scanner:
             signal_key=signal_key,
             feed=signal.feed,
             threshold_bits=self._lookup.threshold_bits,
-            quality=record.quality,
+            label=record.label(nearest.row),
             content_sha256=record.sha256,
             image_key=record.key,
         )

@@ -110,6 +110,7 @@ class VisitRecorder:
             quality=hashed.quality,
             hasher_version=HASHER_VERSION,
             rows=rows,
+            labels=hashed.labels,
             etag=visit.etag,
             last_modified=visit.last_modified,
             hashed_at=writing.now,
@@ -147,7 +148,7 @@ class VisitRecorder:
                     signal_key=signal_key,
                     feed=signal.feed,
                     threshold_bits=self._lookup.threshold_bits,
-                    quality=hashed.quality,
+                    label=hashed.label(variant.row),
                     content_sha256=hashed.sha256,
                     image_key=key,
                 )

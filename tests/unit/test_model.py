@@ -1,6 +1,6 @@
 """The records of the indexer: when a signal lives, names of variants, silent reprs."""
 
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 from hypothesis import given
@@ -21,6 +21,7 @@ from indexer.model import (
     Match,
     PartnerFeedback,
     RefusedRecord,
+    RowLabel,
     Signal,
     Variant,
     has_ended,
@@ -82,6 +83,27 @@ def test_each_position_of_a_row_has_one_name() -> None:
     assert names[9] == (Hasher.WEB, "mirror")
     assert names[16 + 7] == (Hasher.CPP, "transverse+black")
     assert variant_name(15, Background.BLACK) == "transverse+black"
+
+
+def test_rows_are_named_by_frame_background_and_what_is_missing() -> None:
+    """What is usual is left out of a name; each row has a quality of its own."""
+    labels = (
+        RowLabel(quality=80),
+        RowLabel(quality=7, frame=12),
+        RowLabel(quality=9, frame=12, partial=True),
+    )
+    row = make_image(1).rows[0][1]
+    rows = ((Background.WHITE, row), (Background.WHITE, row), (Background.BLACK, row))
+    image = replace(make_image(1), rows=rows, labels=labels)
+    upright = [entry for entry in image.hashes if entry.variant.startswith("upright")]
+
+    assert [(entry.variant, entry.quality) for entry in upright[::2]] == [
+        ("upright", 80),
+        ("upright+frame12", 7),
+        ("upright+frame12+black+partial", 9),
+    ]
+    assert image.is_partial
+    assert not make_image(1).is_partial
 
 
 def test_hashes_are_the_slices_of_the_row() -> None:

@@ -59,12 +59,36 @@ def test_least_quality_is_enough(quality: int, expected: Action) -> None:
 @pytest.mark.parametrize("background", Background)
 @pytest.mark.parametrize("position", range(16))
 def test_every_fast_variant_acts(position: int, background: Background) -> None:
-    """All eight symmetries act, flattened on white or on black."""
-    assert action(match(20, variant=variant_name(position, background))) is Action.SUPPRESS
+    """All eight symmetries act, flattened on white or on black, of any frame."""
+    for frame in (0, 1, 300):
+        name = variant_name(position, background, frame=frame)
+        assert action(match(20, variant=name)) is Action.SUPPRESS
+
+
+@pytest.mark.parametrize("frame", [0, 12])
+@pytest.mark.parametrize("background", Background)
+def test_a_partial_picture_waits_for_a_person(background: Background, frame: int) -> None:
+    """Where a part of the picture is missing the machine never acts alone, however near."""
+    name = variant_name(0, background, frame=frame, partial=True)
+    assert action(match(0, variant=name)) is Action.REVIEW
 
 
 @pytest.mark.parametrize(
-    "variant", ["", "trim", "trim+black", "upright+grey", "upright+black+black", "black", "+black"]
+    "variant",
+    [
+        "",
+        "trim",
+        "trim+black",
+        "upright+grey",
+        "upright+black+black",
+        "black",
+        "+black",
+        "upright+frame0",
+        "upright+frame",
+        "frame3",
+        "upright+black+frame3",
+        "upright\n",
+    ],
 )
 def test_other_variants_wait_for_a_person(variant: str) -> None:
     """A guess beyond the fast tier never acts alone."""

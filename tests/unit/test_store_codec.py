@@ -17,9 +17,11 @@ from indexer.model import (
     Match,
     MatchEvent,
     PartnerFeedback,
+    RowLabel,
     Signal,
     SignalEvent,
     SignalEventKind,
+    since,
 )
 from indexer.store import FeedCursor, QuarantinedRecord, ScanCursor, Tombstone
 from indexer.store.codec import RecordCodec
@@ -47,7 +49,11 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - a type
         return st.one_of(*map(_values, get_args(hint)))
     if get_origin(hint) is tuple:
         return st.lists(_values(get_args(hint)[0]), max_size=3).map(tuple)
-    return as_records(hint) if hint in {CaseStatus, PartnerFeedback, Match} else st.from_type(hint)
+    return (
+        as_records(hint)
+        if hint in {CaseStatus, PartnerFeedback, Match, RowLabel}
+        else st.from_type(hint)
+    )
 
 
 every_record = pytest.mark.parametrize("cls", RECORDS)
@@ -85,7 +91,8 @@ def test_other_versions_are_damaged(cls: type, data: st.DataObject) -> None:
     """A first byte that is not this version is never read by this layout."""
     codec: RecordCodec[Any] = RecordCodec(cls)
     raw = codec.encode(data.draw(as_records(cls)))
-    version = data.draw(st.integers(0, 255).filter(lambda number: number != raw[0]))
+    known = range(1, raw[0] + 1)
+    version = data.draw(st.integers(0, 255).filter(lambda number: number not in known))
 
     with pytest.raises(StoreDamagedError, match="unknown layout"):
         codec.decode(bytes([version]) + raw[1:])
@@ -95,7 +102,7 @@ def test_other_versions_are_damaged(cls: type, data: st.DataObject) -> None:
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_record_or_damaged(cls: type, raw: bytes) -> None:
     """Random bytes never raise another error."""
-    for attempt in (raw, b"\x01" + raw):
+    for attempt in (raw, b"\x01" + raw, b"\x02" + raw):
         try:
             RecordCodec(cls).decode(attempt)
         except StoreDamagedError as error:
@@ -114,6 +121,46 @@ def test_another_number_of_fields_is_damaged() -> None:
         fewer.decode(more.encode(More(done=1)))
     with pytest.raises(StoreDamagedError):
         more.decode(fewer.encode(ScanCursor(done=1)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Old:
+    name: str
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _New:
+    name: str
+    words: tuple[str, ...] = since(2, ("none",))
+    rows: tuple[int, ...]
+    count: int = since(3, 7)
+
+
+@given(name=texts, rows=st.lists(st.integers(0, 99)).map(tuple), data=st.data())
+def test_earlier_versions_are_read_with_defaults(
+    name: str, rows: tuple[int, ...], data: st.DataObject
+) -> None:
+    """A field that came later has its default in a record that was written before."""
+    codec, old = RecordCodec(_New), RecordCodec(_Old).encode(_Old(name=name, rows=rows))
+
+    assert codec.decode(old) == _New(name=name, rows=rows)
+    assert codec.encode(codec.decode(old))[0] == 3
+    for broken in (old[: data.draw(st.integers(0, len(old) - 1))], b"\x02" + old[1:]):
+        with pytest.raises(StoreDamagedError):
+            codec.decode(broken)
+
+
+def test_image_records_of_version_1_are_read() -> None:
+    """Records that were written before rows had labels are read as they were meant."""
+    raw = bytes.fromhex(
+        "019ec401 6b a3 752f69 c0 c401 73 a9 696d6167652f706e67 01 02 50 01 93 05 06 07 c0 c0"
+        "d6ff00000001 d6ff00000002"
+    )
+    record = RecordCodec(ImageRecord).decode(raw)
+
+    assert (record.rows, record.labels) == ((5, 6, 7), ())
+    assert record.label(1) == RowLabel(quality=80)
 
 
 @pytest.mark.parametrize(
