@@ -23,6 +23,7 @@ from delist.serving import SuppressionFilter
 from delist.settings import DelistSettings, load_settings
 from delist.store import Database, cases, ledger, outbox
 from indexer.build import Indexer, utc_now
+from indexer.compaction import CompactionReport
 from indexer.errors import FeedError
 from indexer.ports import FeedbackReceiver
 from indexer.scan import Progress, ScanReport
@@ -138,6 +139,10 @@ class Delist:
         return self.indexer.scanner.full(
             now=self.clock(), resume=resume, stopped=stopped, on_progress=on_progress
         )
+
+    def compact(self, *, at_once: bool = True, stopped: Stopped = _never) -> CompactionReport:
+        """Close gaps in the store and overwrite what has gone; see ``Indexer.compact``."""
+        return self.indexer.compact(at_once=at_once, stopped=stopped)
 
     def take_in(self, *, stopped: Stopped = _never) -> IntakeReport:
         """Take the indexer's logs into cases, decisions and records."""

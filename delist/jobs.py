@@ -27,6 +27,8 @@ from indexer.errors import IndexerError
 
 FEED_CYCLE = "feed-cycle"
 FULL_SCAN = "full-scan"
+COMPACTION = "compaction"
+_COMPACTIONS_PER_PURGE = 4
 _STANDBY_POLL_S = 0.5
 _LOG_LEVEL_INFO = 20
 
@@ -91,6 +93,20 @@ class Service:
         _log.info("scan.full", signals=scan.signals, images=scan.images, matches=scan.matches)
         self._take_in()
 
+    def compaction(self) -> None:
+        """What has gone leaves the files, and gaps in the store are closed."""
+        report = self._delist.compact(at_once=False, stopped=self._stopping.is_set)
+        _log.info(
+            "compaction",
+            moved=report.moved,
+            chunks_dropped=report.chunks_dropped,
+            pages_overwritten=report.pages_overwritten,
+            pages_pinned=report.pages_pinned,
+            index_republished=report.index_republished,
+            indexes_dropped=report.indexes_dropped,
+            scan_open=report.scan_open,
+        )
+
     def _take_in(self) -> None:
         delist, stopped = self._delist, self._stopping.is_set
         report = delist.take_in(stopped=stopped)
@@ -113,9 +129,11 @@ class Service:
             timezone="UTC",
         )
         jobs = self._delist.settings.jobs
+        purge_after_s = self._delist.settings.indexer.store.purge_after_s
         for job_id, call, seconds in (
             (FEED_CYCLE, self.feed_cycle, jobs.feed_sync_s),
             (FULL_SCAN, self.full_scan, jobs.full_scan_s),
+            (COMPACTION, self.compaction, purge_after_s // _COMPACTIONS_PER_PURGE),
         ):
             scheduler.add_job(
                 self._guarded,

@@ -10,7 +10,8 @@ import numpy as np
 import structlog
 
 from indexer.ann import ExactIndexes
-from indexer.errors import IndexDamagedError, SettingsError
+from indexer.compaction import Compaction, CompactionReport
+from indexer.errors import IndexDamagedError, SettingsError, StoreError
 from indexer.feed import StopNciiFeed, open_feed
 from indexer.hashing import hash_image
 from indexer.lookup import Lookup, match_of
@@ -58,18 +59,17 @@ class Indexer:
         self.clock = clock
         self.store = Store(settings.data_dir, settings.store)
         index_dir = settings.data_dir / "index"
-        self._views = SignalViews(
-            self.store,
-            ExactIndexes(),
-            index_dir,
-            purge_after=timedelta(seconds=settings.store.purge_after_s),
-        )
+        purge_after = timedelta(seconds=settings.store.purge_after_s)
+        self._views = SignalViews(self.store, ExactIndexes(), index_dir, purge_after=purge_after)
         self._lookup = Lookup(self._views, threshold_bits=settings.matching.threshold_bits)
         self._visits = VisitRecorder(self.store, self._lookup)
         self._stored = StoredIndexes(
             self.store, ExactIndexes(), index_dir, most_bytes=settings.scan.index_bytes
         )
         self.scanner = Scanner(self.store, self._lookup, self._stored, settings.scan)
+        self._compaction = Compaction(
+            self.store, self._views, self._stored, purge_after=purge_after
+        )
 
     @classmethod
     def open(
@@ -274,6 +274,22 @@ class Indexer:
         except OSError as error:
             _log.warning("stored_index.not_built", error=type(error).__name__, errno=error.errno)
             return 0
+
+    def compact(
+        self, *, at_once: bool = True, stopped: Callable[[], bool] = lambda: False
+    ) -> CompactionReport:
+        """Close gaps in the columns and overwrite what has gone; see ``Compaction.run``.
+
+        Raises:
+            StoreError: the store failed, or no new index could be written; what was done
+                before stays done, and the next run goes on.
+        """
+        try:
+            return self._compaction.run(now=self.clock(), at_once=at_once, stopped=stopped)
+        except OSError as error:
+            raise StoreError(
+                f"cannot replace the index that holds withdrawn signals: {error.strerror}"
+            ) from None
 
     def verify_index(self) -> int | None:
         """Check all indexes whole; returns the version of the signals that are published.

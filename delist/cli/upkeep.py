@@ -1,4 +1,4 @@
-"""Looking after an installation: ``doctor``."""
+"""Looking after an installation: ``doctor``, ``compact``."""
 
 import typer
 
@@ -9,6 +9,7 @@ from delist.cli.output import document_of
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("doctor")(doctor)
+    app.command("compact")(compact)
 
 
 def doctor(ctx: typer.Context) -> None:
@@ -25,3 +26,10 @@ def doctor(ctx: typer.Context) -> None:
             text = f"{check.health.value:<8}  {check.name}: {check.detail}{mend}"
             context.output.result(document_of(check), text)
     leave(code)
+
+
+def compact(ctx: typer.Context) -> None:
+    """Overwrite what was withdrawn or dropped in all files, now; close gaps in the store."""
+    context = context_of(ctx)
+    with context.open() as delist:
+        context.output.result(document_of(delist.compact()))

@@ -5,6 +5,7 @@ one transaction: a page of a feed with its cursor, an image with its hashes,
 matches and log entries.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
@@ -12,8 +13,16 @@ from typing import Self
 import lmdb
 
 from indexer.settings import StoreSettings
-from indexer.store.cursors import CursorStore, FeedCursor, IndexPointer, ScanCursor, SegmentCosts
+from indexer.store.cursors import (
+    CursorStore,
+    FeedCursor,
+    IndexPointer,
+    PurgeState,
+    ScanCursor,
+    SegmentCosts,
+)
 from indexer.store.environment import Environment
+from indexer.store.freed import Overwritten, overwrite_freed
 from indexer.store.images import ImageStore
 from indexer.store.secret import load_or_create_secret, make_private
 from indexer.store.signals import QuarantinedRecord, SignalStore, Tombstone
@@ -21,6 +30,8 @@ from indexer.store.signals import QuarantinedRecord, SignalStore, Tombstone
 __all__ = [
     "FeedCursor",
     "IndexPointer",
+    "Overwritten",
+    "PurgeState",
     "QuarantinedRecord",
     "ScanCursor",
     "SegmentCosts",
@@ -49,6 +60,7 @@ class Store:
             self.scan_cursors = CursorStore(self._environment, "scan_cursors", ScanCursor)
             self.index_pointers = CursorStore(self._environment, "index_pointers", IndexPointer)
             self.segment_costs = CursorStore(self._environment, "segment_costs", SegmentCosts)
+            self.purges = CursorStore(self._environment, "purges", PurgeState)
         except BaseException:
             self._environment.close()
             raise
@@ -60,6 +72,10 @@ class Store:
     def write(self) -> AbstractContextManager[lmdb.Transaction]:
         """Open the write transaction; durable when the block is left, or nothing is kept."""
         return self._environment.write()
+
+    def overwrite_freed(self, *, stopped: Callable[[], bool] = lambda: False) -> Overwritten:
+        """Overwrite what was freed before now; see ``indexer.store.freed``."""
+        return overwrite_freed(self._environment, stopped=stopped)
 
     def close(self) -> None:
         """Close the store."""

@@ -24,14 +24,16 @@ Databases of a column::
     NAME.free    row number, 8 bytes -> nothing, where the row is free;
                  b"next" -> number of the first row behind the end, 8 bytes
     NAME.stamps  number of a block of 128 chunks, 8 bytes -> their stamps, 8 bytes each:
-                 the transaction that changed the chunk last
+                 the transaction that changed the chunk last;
+                 b"removed" -> number of rows removed or overwritten so far, 8 bytes
 
 All numbers in keys and in these values are big-endian.
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 import lmdb
 import numpy as np
@@ -41,11 +43,24 @@ from indexer.errors import StoreDamagedError
 from indexer.model import DIGEST_BYTES
 from indexer.store.environment import Environment
 
+Moved = Callable[[bytes, int, int], None]
+"""Called with a row's owner, the row's number before, and its number now."""
+
+
+class Compact(Protocol):
+    """Moves rows of one column to its front, with what their owners' records say of them."""
+
+    def __call__(self, txn: lmdb.Transaction, *, most: int) -> tuple[int, int]:
+        """Take up to ``most`` rows from the end; see ``HashColumn.compact``."""
+
+
 OWNER_BYTES = 16
 _HEADER = struct.Struct("<4sHHI4x")
 _MAGIC, _VERSION = b"DLHC", 1
 _NEXT = b"next"
+_REMOVED = b"removed"
 _STAMPS_PER_BLOCK = 128
+_CHUNKS_PER_COMPACTION = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +146,64 @@ class HashColumn:
         """Mark a row as free."""
         txn.put(row.to_bytes(8), b"", db=self._free)
 
+    def row(self, txn: lmdb.Transaction, row: int) -> bytes | None:
+        """Copy the digests of one row; None where the row is free or behind the end.
+
+        Raises:
+            StoreDamagedError: the chunk breaks its layout.
+        """
+        number, position = divmod(row, self.rows_per_chunk)
+        raw = txn.get(_key(number), db=self._chunks)
+        if raw is None:
+            return None
+        self._check(number, raw)
+        if not raw[self._flags_at + position]:
+            return None
+        at = _HEADER.size + position * self._row_bytes
+        return bytes(raw[at : at + self._row_bytes])
+
+    def removed(self, txn: lmdb.Transaction) -> int:
+        """Count the rows that were ever removed or overwritten: it grows when digests go."""
+        return int.from_bytes(txn.get(_REMOVED, db=self._stamps) or b"")
+
+    def note_removed(self, txn: lmdb.Transaction, rows: int) -> None:
+        """Add to ``removed``."""
+        txn.put(_REMOVED, (self.removed(txn) + rows).to_bytes(8), db=self._stamps)
+
+    def rows(self, txn: lmdb.Transaction) -> tuple[int, int]:
+        """Count the rows up to the end, and how many of them are free."""
+        entries = int(txn.stat(self._free)["entries"])
+        return self._next_row(txn), max(0, entries - 1)
+
+    def compact(self, txn: lmdb.Transaction, *, most: int, moved: Moved) -> tuple[int, int]:
+        """Take up to ``most`` rows from the end, live ones into free rows before.
+
+        Args:
+            txn: a write transaction without an open ``writer``.
+            most: rows that are taken; fewer, if that would rewrite more than 32 chunks.
+            moved: told of each live row, to bring its owner's record up to date.
+
+        Returns:
+            How many live rows were moved, and how many chunks were dropped.
+        """
+        before, moves = self.chunk_count(txn), 0
+        end = self._next_row(txn)
+        with self.writer(txn) as writer:
+            for _ in range(most):
+                if not self.rows(txn)[1] or writer.chunks >= _CHUNKS_PER_COMPACTION:
+                    break
+                end -= 1
+                if not txn.delete(_key(end), db=self._free):
+                    target = self.take_row(txn)
+                    moved(writer.move(end, target), end, target)
+                    moves += 1
+                txn.put(_NEXT, end.to_bytes(8), db=self._free)
+            after = self.chunk_count(txn)
+            writer.forget(after)
+        for number in range(after, before):
+            txn.delete(_key(number), db=self._chunks)
+        return moves, before - after
+
     def load(self, txn: lmdb.Transaction, number: int) -> bytearray:
         """Copy a chunk for changing it, or start an empty one.
 
@@ -152,11 +225,11 @@ class HashColumn:
 
     def _stamp(self, txn: lmdb.Transaction, number: int) -> None:
         block, position = divmod(number, _STAMPS_PER_BLOCK)
-        held = txn.get(_key(block), db=self._stamps)
-        stamps = np.zeros(_STAMPS_PER_BLOCK, ">u8") if held is None else _stamps(held).copy()
+        stamps = bytearray(txn.get(_key(block), db=self._stamps) or 8 * _STAMPS_PER_BLOCK)
+        at = slice(8 * position, 8 * position + 8)
         # LMDB counts its transactions anew in a compacted copy; a stamp never goes back.
-        stamps[position] = max(txn.id(), int(stamps[position]) + 1)
-        txn.put(_key(block), stamps.tobytes(), db=self._stamps)
+        stamps[at] = max(txn.id(), int.from_bytes(stamps[at]) + 1).to_bytes(8)
+        txn.put(_key(block), stamps, db=self._stamps)
 
     def stamps(self, txn: lmdb.Transaction) -> NDArray[np.uint64]:
         """Return every chunk's stamp: it grows whenever a row of the chunk changes.
@@ -171,8 +244,16 @@ class HashColumn:
                 first = int.from_bytes(key) * _STAMPS_PER_BLOCK
                 if first >= count:
                     break
-                found[first : first + _STAMPS_PER_BLOCK] = _stamps(block)
+                found[first : first + _STAMPS_PER_BLOCK] = np.frombuffer(block, ">u8")
         return found[:count]
+
+    def get_row(self, raw: bytearray, position: int) -> tuple[bytes, bytes, int]:
+        """Read digests, owner and flag of one row of a chunk's bytes."""
+        at = _HEADER.size + position * self._row_bytes
+        owner_at = self._owners_at + position * OWNER_BYTES
+        digests = bytes(raw[at : at + self._row_bytes])
+        owner = bytes(raw[owner_at : owner_at + OWNER_BYTES])
+        return digests, owner, raw[self._flags_at + position]
 
     def set_row(
         self, raw: bytearray, position: int, *, digests: bytes, owner: bytes, flag: int
@@ -195,6 +276,7 @@ class ColumnWriter:
         self._column = column
         self._txn = txn
         self._open: dict[int, bytearray] = {}
+        self._removed = 0
 
     def add(self, *, digests: bytes, owner: bytes, flag: int = 1) -> int:
         """Add a row and return its number. ``digests`` is one whole row; ``flag`` >= 1."""
@@ -204,20 +286,53 @@ class ColumnWriter:
 
     def replace(self, row: int, *, digests: bytes, owner: bytes, flag: int = 1) -> None:
         """Overwrite a row in place."""
+        self._removed += 1
         self._set(row, digests=digests, owner=owner, flag=flag)
 
     def remove(self, row: int) -> None:
         """Zero a row and free it."""
-        empty = bytes(self._column.digests_per_row * DIGEST_BYTES)
-        self._set(row, digests=empty, owner=bytes(OWNER_BYTES), flag=0)
+        self._removed += 1
+        self._zero(row)
         self._column.give_row(self._txn, row)
 
+    def move(self, row: int, target: int) -> bytes:
+        """Write a live row to another place, zero it where it was, and return its owner.
+
+        Which rows are free, and where the end is, are the caller's business.
+
+        Raises:
+            StoreDamagedError: the row is not live.
+        """
+        raw, position = self._chunk_of(row)
+        digests, owner, flag = self._column.get_row(raw, position)
+        if not flag:
+            raise StoreDamagedError(f"row {row} of a hash column is neither live nor free")
+        self._set(target, digests=digests, owner=owner, flag=flag)
+        self._zero(row)
+        return owner
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks will be written."""
+        return len(self._open)
+
+    def forget(self, first: int) -> None:
+        """Do not write the chunks from ``first`` on: they are about to be dropped."""
+        self._open = {number: raw for number, raw in self._open.items() if number < first}
+
+    def _zero(self, row: int) -> None:
+        empty = bytes(self._column.digests_per_row * DIGEST_BYTES)
+        self._set(row, digests=empty, owner=bytes(OWNER_BYTES), flag=0)
+
     def _set(self, row: int, *, digests: bytes, owner: bytes, flag: int) -> None:
+        raw, position = self._chunk_of(row)
+        self._column.set_row(raw, position, digests=digests, owner=owner, flag=flag)
+
+    def _chunk_of(self, row: int) -> tuple[bytearray, int]:
         number, position = divmod(row, self._column.rows_per_chunk)
         if number not in self._open:
             self._open[number] = self._column.load(self._txn, number)
-        raw = self._open[number]
-        self._column.set_row(raw, position, digests=digests, owner=owner, flag=flag)
+        return self._open[number], position
 
     def __enter__(self) -> Self:
         return self
@@ -226,12 +341,11 @@ class ColumnWriter:
         if kind is None:
             for number, raw in sorted(self._open.items()):
                 self._column.store(self._txn, number, raw)
+            if self._removed:
+                self._column.note_removed(self._txn, self._removed)
         self._open.clear()
+        self._removed = 0
 
 
 def _key(number: int) -> bytes:
     return number.to_bytes(8)
-
-
-def _stamps(block: bytes | memoryview) -> NDArray[np.uint64]:
-    return np.frombuffer(block, ">u8")

@@ -76,6 +76,19 @@ class SegmentCosts:
     build_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeState:
+    """Up to where nothing of what has gone is left in the store's file.
+
+    Attributes:
+        removed: how much had gone by then, as the columns count it.
+        purged_at: when that was.
+    """
+
+    removed: int = 0
+    purged_at: datetime | None = None
+
+
 class CursorStore(Generic[CursorT]):
     """Named cursors of one kind."""
 

@@ -25,6 +25,7 @@ Database = Any
 SCHEMA = b"1"
 _META = b"meta"
 _SCHEMA_KEY = b"schema"
+_TOUCHED_KEY = b"touched"
 _MAX_DATABASES = 64
 _OPEN = "open"
 _READER_BYTES = 64
@@ -137,6 +138,37 @@ class Environment:
         """
         with _translated("write", self.path), self._env.begin(write=True, buffers=True) as txn:
             yield txn
+
+    @property
+    def page_bytes(self) -> int:
+        """Size of a page of the file."""
+        return int(self._env.stat()["psize"])
+
+    def last_page(self) -> int:
+        """Return the number of the last page of the newest state."""
+        return int(self._env.info()["last_pgno"])
+
+    def touch(self) -> int:
+        """Commit a transaction that changes nothing of account; returns its number.
+
+        Raises:
+            StoreFullError: not even that fits.
+        """
+        meta = self.database(_META)
+        with self.write() as txn:
+            txn.put(_TOUCHED_KEY, txn.id().to_bytes(8), db=meta)
+            return int(txn.id())
+
+    def oldest_reader(self, txn: lmdb.Transaction) -> int:
+        """Return the oldest state that anybody reads, or may begin to; ``txn`` writes.
+
+        Readers of processes that ended are not counted.
+        """
+        with _translated("read", self.path):
+            self._env.reader_check()
+            lines = self._env.readers().splitlines()[1:]
+        states = [int(state) for _, _, state in map(str.split, lines) if state != "-"]
+        return min([*states, int(txn.id()) - 1])
 
     def close(self) -> None:
         """Close the environment; open transactions must be over."""

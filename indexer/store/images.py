@@ -13,9 +13,11 @@ Databases::
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import lmdb
 
+from indexer.errors import StoreDamagedError
 from indexer.model import (
     DIGESTS_PER_ROW,
     ROW_BYTES,
@@ -103,6 +105,22 @@ class ImageStore:
         for row in held[len(hashed.rows) :]:
             writer.remove(row)
         return tuple(rows)
+
+    def compact(self, txn: lmdb.Transaction, *, most: int) -> tuple[int, int]:
+        """Move hash rows to the front; see ``HashColumn.compact``.
+
+        Raises:
+            StoreDamagedError: a row that no image has.
+        """
+
+        def moved(key: bytes, old: int, new: int) -> None:
+            record = self.find(txn, key)
+            if record is None or old not in record.rows:
+                raise StoreDamagedError("a row of the images' hash column has no image")
+            rows = tuple(new if row == old else row for row in record.rows)
+            self.put(txn, replace(record, rows=rows))
+
+        return self.column.compact(txn, most=most, moved=moved)
 
     def rows(
         self, txn: lmdb.Transaction, record: ImageRecord

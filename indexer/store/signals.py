@@ -2,13 +2,13 @@
 
 Databases::
 
-    signals            key -> Signal
+    signals            key -> Signal, sealed (sealed.py): withdrawn, nothing of it can be read
     signal_hashes      the digests that are matched (columns.py)
     signal_tombstones  key -> Tombstone: no digest, only what keeps a re-scan from reviving it
     signal_cases       keyed hash of a case reference + signal key -> b"1" live or b"0" ended,
                        then when it was linked first, in unix seconds, 8 bytes
     signal_counts      feed NUL kind, cut to 256 bytes -> number held, 8 bytes
-    quarantine         key -> QuarantinedRecord
+    quarantine         key -> QuarantinedRecord, sealed
     signal_log         sequence -> SignalEvent; its last number is the version of all signals
 """
 
@@ -19,12 +19,14 @@ from hashlib import blake2b
 
 import lmdb
 
+from indexer.errors import StoreDamagedError
 from indexer.match import FEED_KIND_PDQ
 from indexer.model import CaseStatus, Signal, SignalEvent, SignalEventKind, has_ended
 from indexer.store.codec import RecordCodec
-from indexer.store.columns import ColumnWriter, HashColumn
+from indexer.store.columns import ColumnWriter, Compact, HashColumn
 from indexer.store.environment import Environment
 from indexer.store.logs import EventLog
+from indexer.store.sealed import SealedRecords
 
 _KEY_BYTES = 16
 _ROWS_PER_CHUNK = 4096
@@ -58,14 +60,12 @@ class SignalStore:
 
     def __init__(self, environment: Environment, secret: bytes) -> None:
         self._secret = secret
-        self._db = environment.database(b"signals")
+        self._records = SealedRecords(environment, "signals", Signal)
         self._tombstones = environment.database(b"signal_tombstones")
         self._cases = environment.database(b"signal_cases")
         self._counts = environment.database(b"signal_counts")
-        self._quarantine = environment.database(b"quarantine")
-        self._codec = RecordCodec(Signal)
+        self._quarantine = SealedRecords(environment, "quarantine", QuarantinedRecord)
         self._tombstone_codec = RecordCodec(Tombstone)
-        self._quarantine_codec = RecordCodec(QuarantinedRecord)
         self.log = EventLog(environment, "signal_log", SignalEvent)
         self.column = HashColumn(
             environment, "signal_hashes", digests_per_row=1, rows_per_chunk=_ROWS_PER_CHUNK
@@ -85,8 +85,7 @@ class SignalStore:
 
     def find(self, txn: lmdb.Transaction, key: bytes) -> Signal | None:
         """Find a live signal."""
-        raw = txn.get(key, db=self._db)
-        return None if raw is None else self._codec.decode(raw)
+        return self._records.find(txn, key)
 
     def find_tombstone(self, txn: lmdb.Transaction, key: bytes) -> Tombstone | None:
         """Find what stays of a withdrawn signal."""
@@ -95,9 +94,8 @@ class SignalStore:
 
     def every(self, txn: lmdb.Transaction) -> Iterator[Signal]:
         """Iterate over all live signals, in the order of their keys."""
-        with txn.cursor(db=self._db) as cursor:
-            for raw in cursor.iternext(keys=False):
-                yield self._codec.decode(raw)
+        for _, signal in self._records.every(txn):
+            yield signal
 
     def version(self, txn: lmdb.Transaction) -> int:
         """Return the number of the last change of any signal."""
@@ -109,7 +107,7 @@ class SignalStore:
         if signal.kind == FEED_KIND_PDQ:
             row = writer.add(digests=signal.digest, owner=signal.key)
         stored = replace(signal, row=row)
-        txn.put(signal.key, self._codec.encode(stored), db=self._db)
+        self._records.put(txn, signal.key, stored)
         txn.delete(signal.key, db=self._tombstones)
         self._link_cases(txn, old=None, new=stored)
         self._count(txn, signal, 1)
@@ -117,7 +115,7 @@ class SignalStore:
 
     def change(self, txn: lmdb.Transaction, old: Signal, new: Signal) -> None:
         """Replace what is known about a live signal; its digest stays."""
-        txn.put(new.key, self._codec.encode(new), db=self._db)
+        self._records.put(txn, new.key, new)
         self._link_cases(txn, old=old, new=new)
         self._note(txn, new, SignalEventKind.CHANGED, new.changed_at)
 
@@ -130,10 +128,10 @@ class SignalStore:
         modified_at: int | None,
         now: datetime,
     ) -> None:
-        """Take a signal out: its digest is zeroed, only a tombstone stays."""
+        """Take a signal out: its digest and its key are zeroed, only a tombstone stays."""
         if signal.row is not None:
             writer.remove(signal.row)
-        txn.delete(signal.key, db=self._db)
+        self._records.delete(txn, signal.key)
         self.bury(txn, signal.key, feed=signal.feed, modified_at=modified_at, now=now)
         self._link_cases(txn, old=signal, new=None)
         self._count(txn, signal, -1)
@@ -190,32 +188,45 @@ class SignalStore:
 
     def quarantine(self, txn: lmdb.Transaction, key: bytes, record: QuarantinedRecord) -> bool:
         """Keep an entry that cannot be matched. Say whether it is new there."""
-        return bool(
-            txn.put(
-                key, self._quarantine_codec.encode(record), db=self._quarantine, overwrite=False
-            )
-        )
+        return self._quarantine.put(txn, key, record, overwrite=False)
 
     def release(self, txn: lmdb.Transaction, key: bytes) -> bool:
         """Drop a quarantined entry; say whether there was one."""
-        return bool(txn.delete(key, db=self._quarantine))
+        return self._quarantine.delete(txn, key)
 
     def quarantined(self, txn: lmdb.Transaction, feed: str) -> dict[str, int]:
         """Count a feed's quarantined entries by reason."""
         found: dict[str, int] = {}
-        with txn.cursor(db=self._quarantine) as cursor:
-            for raw in cursor.iternext(keys=False):
-                record = self._quarantine_codec.decode(raw)
-                if record.feed == feed:
-                    found[record.reason] = found.get(record.reason, 0) + 1
+        for _, record in self._quarantine.every(txn):
+            if record.feed == feed:
+                found[record.reason] = found.get(record.reason, 0) + 1
         return found
 
     def quarantined_keys(self, txn: lmdb.Transaction, feed: str) -> list[bytes]:
         """List the keys of a feed's quarantined entries."""
-        with txn.cursor(db=self._quarantine) as cursor:
-            return [
-                bytes(key) for key, raw in cursor if self._quarantine_codec.decode(raw).feed == feed
-            ]
+        return [key for key, record in self._quarantine.every(txn) if record.feed == feed]
+
+    def removed(self, txn: lmdb.Transaction) -> int:
+        """Count how often a digest or a record's key has gone; it grows with each."""
+        columns = (self.column, self._records.keys, self._quarantine.keys)
+        return sum(column.removed(txn) for column in columns)
+
+    def compactions(self) -> tuple[tuple[HashColumn, Compact], ...]:
+        """List the columns, and for each the function that moves rows of it to the front."""
+        return (
+            (self.column, self._compact),
+            (self._records.keys, self._records.compact),
+            (self._quarantine.keys, self._quarantine.compact),
+        )
+
+    def _compact(self, txn: lmdb.Transaction, *, most: int) -> tuple[int, int]:
+        def moved(key: bytes, _old: int, new: int) -> None:
+            signal = self.find(txn, key)
+            if signal is None:
+                raise StoreDamagedError("a row of the signals' hash column has no signal")
+            self._records.put(txn, key, replace(signal, row=new))
+
+        return self.column.compact(txn, most=most, moved=moved)
 
     def _link_cases(self, txn: lmdb.Transaction, *, old: Signal | None, new: Signal | None) -> None:
         """Bring the case links up to date. A case that is no longer named has ended."""

@@ -1,4 +1,4 @@
-"""``delist doctor`` and ``delist bench``."""
+"""``delist doctor``, ``delist compact`` and ``delist bench``."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from delist.cli import main
 from delist.ops.standin import StopNciiStandIn
+from tests.fakes.signals import make_digest
 
 
 def configure(folder: Path, base_url: str) -> Path:
@@ -58,6 +59,31 @@ def test_doctor_says_how_to_mend_what_fails(
     assert checks["feed stopncii"]["health"] == "failed"
     assert checks["permissions"]["health"] == "warning"
     assert all(check["mend"] for check in checks.values() if check["health"] != "ok")
+
+
+def test_compact_takes_what_was_withdrawn_out_of_every_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A digest that left the bank is in no file any more; the answer holds counts only."""
+    gone, kept = make_digest(1).hex(), make_digest(2).hex()
+    bank, config = tmp_path / "bank", tmp_path / "delist.toml"
+    config.write_text('data_dir = "data"\n[feeds.bank]\ntype = "file"\npath = "bank"\n')
+    for lines in ([gone, kept], [kept]):
+        bank.write_text("\n".join(lines))
+        assert main(["--config", str(config), "feed", "sync"]) == 0
+    capsys.readouterr()
+    code = main(["--config", str(config), "compact", "--json"])
+
+    (report,) = documents(capsys)
+    assert code == 0
+    assert set(report) == {
+        *("moved", "chunks_dropped", "pages_overwritten", "pages_pinned"),
+        *("index_republished", "indexes_dropped", "scan_open"),
+    }
+    assert (report["pages_pinned"], report["scan_open"]) == (0, False)
+    raw = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
+    assert bytes.fromhex(kept) in raw
+    assert not any(form in raw for form in (bytes.fromhex(gone), gone.encode()))
 
 
 def test_bench_lookup_compares_with_the_peer(

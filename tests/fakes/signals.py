@@ -30,6 +30,7 @@ from indexer.model import (
 from indexer.ports import AnnIndex, Digests
 from indexer.settings import StoreSettings
 from indexer.store import Store
+from indexer.store.sealed import SealedRecords
 from indexer.sync import FeedSync, SyncReport
 from indexer.view import SignalViews
 
@@ -276,14 +277,22 @@ def all_matches(store: Store) -> dict[tuple[bytes, bytes], Match]:
 
 
 def dump(store: Store) -> Dump:
-    """Read every database of the store, byte for byte; not the stamps, which count transactions."""
+    """Read every database of the store, byte for byte; what is sealed, opened.
+
+    Without what is never the same twice: the keys of sealed records, and the stamps, which
+    count transactions.
+    """
     environment = store._environment
     with store.read() as txn, txn.cursor() as cursor:
         names = [bytes(name) for name in cursor.iternext(values=False)]
-    names = [name for name in names if not name.endswith(b".stamps")]
+    names = [name for name in names if not name.endswith((b".stamps", b".keys"))]
     found: Dump = {}
     for name in names:
         database = environment.database(name)
         with store.read() as txn, txn.cursor(db=database) as cursor:
             found[name.decode()] = [(bytes(key), bytes(value)) for key, value in cursor]
+    records: list[SealedRecords[Any]] = [store.signals._records, store.signals._quarantine]
+    for name, sealed in zip(("signals", "quarantine"), records, strict=True):
+        with store.read() as txn:
+            found[name] = [(key, sealed._codec.encode(record)) for key, record in sealed.every(txn)]
     return found

@@ -21,6 +21,7 @@ operations = st.lists(
     ),
     max_size=6,
 )
+compactions = st.lists(st.integers(0, 12), max_size=6)
 
 
 @pytest.fixture
@@ -102,6 +103,92 @@ def test_rows_equal_a_dictionary(
             assert read(environment, column) == model
         with environment.read() as txn:
             assert column.chunk_count(txn) == -(-most // ROWS)
+
+
+@settings(deadline=None, max_examples=100)
+@given(operations, compactions)
+def test_compaction_keeps_every_row(
+    tmp_path_factory: pytest.TempPathFactory,
+    transactions: list[list[tuple[str, int]]],
+    sizes: list[int],
+) -> None:
+    """Rows move to the front in steps of any size, each owner is told, and the end comes nearer."""
+    model: dict[int, tuple[bytes, bytes, int]] = {}
+    serial = 0
+    with Environment(tmp_path_factory.mktemp("column") / "store", SETTINGS) as environment:
+        column = make_column(environment)
+
+        database = environment.database(b"hashes")
+
+        def moved(owner: bytes, old: int, new: int) -> None:
+            assert new < old
+            assert new not in model
+            assert model[old][1] == owner
+            model[new] = model.pop(old)
+
+        for at, changes in enumerate(transactions):
+            with environment.write() as txn, column.writer(txn) as writer:
+                for what, number in changes:
+                    serial += 1
+                    if what == "add":
+                        entry = (row_of(number), owner_of(serial), 1 + number % 2)
+                        row = writer.add(digests=entry[0], owner=entry[1], flag=entry[2])
+                        model[row] = entry
+                    elif model:
+                        row = sorted(model)[number % len(model)]
+                        if what == "remove":
+                            writer.remove(row)
+                            del model[row]
+            with environment.write() as txn:
+                chunks = column.chunk_count(txn)
+                result = column.compact(
+                    txn, most=sizes[at % len(sizes)] if sizes else 3, moved=moved
+                )
+                assert result[1] == chunks - column.chunk_count(txn)
+            assert read(environment, column) == model
+        with environment.write() as txn:
+            column.compact(txn, most=1000, moved=moved)
+            assert column.rows(txn) == (len(model), 0)
+            assert column.chunk_count(txn) == len(column.stamps(txn)) == -(-len(model) // ROWS)
+            assert txn.stat(database)["entries"] == column.chunk_count(txn)
+        assert read(environment, column) == model
+        assert sorted(model) == list(range(len(model)))
+
+
+def test_a_chunk_that_comes_back_has_a_new_stamp(
+    environment: Environment, column: HashColumn
+) -> None:
+    """A chunk that was dropped and is filled again is not taken for the one it was."""
+    with environment.write() as txn, column.writer(txn) as writer:
+        rows = [writer.add(digests=row_of(n), owner=owner_of(n)) for n in range(ROWS + 1)]
+    before = stamps(environment, column)
+    with environment.write() as txn, column.writer(txn) as writer:
+        writer.remove(rows[0])
+    with environment.write() as txn:
+        assert column.compact(txn, most=9, moved=lambda *_: None) == (1, 1)
+    assert len(stamps(environment, column)) == 1
+    with environment.write() as txn, column.writer(txn) as writer:
+        writer.add(digests=row_of(9), owner=owner_of(9))
+
+    assert stamps(environment, column)[1] > before[1]
+
+
+def test_what_goes_is_counted(environment: Environment, column: HashColumn) -> None:
+    """Removed and overwritten rows count, and only with the transaction that removes them."""
+    with environment.write() as txn, column.writer(txn) as writer:
+        for number in range(3):
+            writer.add(digests=row_of(number), owner=owner_of(number))
+        assert column.removed(txn) == 0
+    with environment.write() as txn:
+        with column.writer(txn) as writer:
+            writer.remove(0)
+            writer.replace(1, digests=row_of(5), owner=owner_of(5))
+        assert column.removed(txn) == 2
+        assert column.row(txn, 0) is None
+        assert column.row(txn, 1) == row_of(5)
+        assert column.row(txn, 900) is None
+        column.compact(txn, most=9, moved=lambda *_: None)
+        assert column.removed(txn) == 2
 
 
 def test_an_error_leaves_no_change(environment: Environment, column: HashColumn) -> None:
