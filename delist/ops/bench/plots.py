@@ -29,6 +29,9 @@ _STYLES = {
     "threatexchange PDQIndex": ("#CC79A7", "v", "--"),
     "faiss flat": ("#000000", "x", ":"),
 }
+_TEXT_COLOURS = {"delist, streaming": "#2176a5", "threatexchange PDQIndex": "#a0527e"}
+"""Where a line's colour is too light to read words in."""
+
 _INK, _GRID = "#333333", "#dddddd"
 _LABEL_GAP_PX = 19
 
@@ -110,7 +113,9 @@ def draw_rescans(
         path,
         {name: _lines(lines) for name, lines in panels.items()},
         title="Re-scans: new signals against all stored hashes, exact within 31 bits",
-        subtitle=f"random digests, {'one thread' if threads == 1 else f'{threads} threads'}; "
+        subtitle=f"{next(iter(panels))}, "
+        * (len(panels) == 1)
+        + f"random digests, {'one thread' if threads == 1 else f'{threads} threads'}; "
         f"medians of {rounds} rounds in one run, with their range",
         x_name="stored hashes (16 an image)",
         y_name="signals compared with all of them, a second",
@@ -215,7 +220,7 @@ def _label(axes: "Axes", lines: Sequence[Line]) -> None:
             fontsize=10,
             va="center",
             weight="bold" if line.name.startswith("delist") else "normal",
-            color=_STYLES[line.name][0] if line.name != "delist, streaming" else "#2176a5",
+            color=_TEXT_COLOURS.get(line.name, _STYLES[line.name][0]),
             annotation_clip=False,
         )
 
