@@ -1,6 +1,6 @@
 """``delist bench rescan``: new signals against all stored hashes, ours and others', in one run.
 
-Ours goes through a real store (LMDB) in a temporary folder, which takes 33 bytes of disk for a
+Ours goes through a real store (LMDB) in a temporary folder, which takes 34 bytes of disk for a
 stored hash, and 160 more for the kept index. The others get the same digests as one array.
 """
 
