@@ -181,7 +181,8 @@ def test_stored_images_follow_the_feed(deployment: Deployment) -> None:
         running.stop()
 
     events = {event["event"] for event in running.events()}
-    assert {"feed.synced", "scan.delta", "scan.full", "intake", "service.stopped"} <= events
+    assert {"feed.synced", "scan.delta", "scan.full", "intake"} <= events
+    assert {"compaction", "service.stopped"} <= events
     assert not {event["level"] for event in running.events()} & {"error", "critical", "warning"}
 
 

@@ -19,15 +19,17 @@ import pytest
 from indexer.ann import ExactIndexes
 from indexer.compaction import Compaction, CompactionReport
 from indexer.errors import StoreDamagedError, StoreFullError
-from indexer.model import FeedRecord
-from indexer.settings import StoreSettings
+from indexer.model import FeedRecord, HashedImage, ImageRecord
+from indexer.scan import Scanner
+from indexer.settings import ScanSettings, StoreSettings
 from indexer.store import ScanCursor, Store, freed
 from indexer.stored import StoredIndexes
 from indexer.view import SignalViews
-from indexer.visits import VisitRecorder
+from indexer.visits import VisitRecorder, replace_matches
 from tests.fakes.signals import (
     NOW,
     SETTINGS,
+    all_matches,
     make_cases,
     make_digest,
     make_image,
@@ -371,6 +373,60 @@ def test_a_file_of_another_layout_is_left_alone(
     assert path.read_bytes()[3 * 4096 :].count(0) <= raw[3 * 4096 :].count(0) + 8192
 
 
+def near_image(number: int) -> HashedImage:
+    return make_image(number, {3: make_digest(number)})
+
+
+def matched(store: Store) -> set[str]:
+    return {
+        record.image_url
+        for image_key, _ in all_matches(store)
+        if (record := find(store, image_key)) is not None
+    }
+
+
+def find(store: Store, key: bytes) -> ImageRecord | None:
+    with store.read() as txn:
+        return store.images.find(txn, key)
+
+
+def scanner(store: Store, folder: Path) -> Scanner:
+    """Make a scanner that reads one chunk at a time and keeps no index."""
+    stored = StoredIndexes(store, ExactIndexes(), folder, most_bytes=0)
+    return Scanner(store, make_lookup(store), stored, ScanSettings(threads=1), block_chunks=1)
+
+
+@pytest.mark.parametrize("name", ["delta", "full"])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_scan_misses_nothing_that_could_have_moved(
+    store: Store, tmp_path: Path, name: str, *, interrupted: bool
+) -> None:
+    """Compaction between any two chunks, and between a stop and the next start of a scan."""
+    recorder = VisitRecorder(store, make_lookup(store))
+    count = 3 * 256
+    recorder.record([make_visit(f"http://x/{n}", near_image(n)) for n in range(count)], now=NOW)
+    forget(store, range(200))  # the first chunk has room for many rows of the last
+    sync(store, [make_record(make_digest(n)) for n in range(count - 60, count)])
+    run, reports = compaction(store, tmp_path / "index"), []
+
+    def stopped() -> bool:
+        reports.append(run.run(now=NOW))
+        return interrupted and len(reports) in {2, 3}
+
+    complete = False
+    while not complete:
+        one = scanner(store, tmp_path / "index")
+        if name == "full":
+            complete = one.full(now=NOW, resume=True, stopped=stopped).complete
+        else:
+            complete = one.delta(now=NOW, stopped=stopped).complete
+        reports.append(run.run(now=NOW))
+
+    assert matched(store) == {f"http://x/{n}" for n in range(count - 60, count)}
+    assert all(report.scan_open for report in reports[:-1])
+    assert (reports[-1].scan_open, reports[-1].moved) == (False, 200)
+
+
 # Killed, and beside writers in other processes
 
 
@@ -492,6 +548,54 @@ def test_readers_and_writers_beside_a_purge_see_whole_states(tmp_path: Path) -> 
     assert reader.exitcode == 0
     assert sum(report.pages_overwritten for report in reports) > 100
     assert sum(report.moved for report in reports) > 0
+
+
+def _scan_for_ever(folder: Path, ready: Any, until: Any) -> None:  # noqa: ANN401 - semaphore, event
+    with Store(folder, LARGE) as store:
+        one = scanner(store, folder / "index")
+        while not until.is_set():
+            one.delta(now=NOW)
+            ready.release()
+
+
+def test_scans_beside_a_compaction_in_another_process(tmp_path: Path) -> None:
+    """Images come and go, rows move, signals come: every image that is stored has its match."""
+    folder, rng = tmp_path / "data", random.Random(8)
+    until, ready = _context().Event(), _context().Semaphore(0)
+    with open_store(folder, LARGE) as store:
+        recorder = VisitRecorder(store, make_lookup(store))
+        numbers, at, moved = set(range(900)), 900, 0
+        recorder.record([make_visit(f"http://x/{n}", near_image(n)) for n in numbers], now=NOW)
+        process = _start(_scan_for_ever, folder, ready, until)
+        assert ready.acquire(timeout=30)
+        ended = time.monotonic() + (120 if SOAK else 3)
+        while time.monotonic() < ended:
+            sync(store, [make_record(make_digest(n)) for n in rng.sample(sorted(numbers), 5)])
+            for n in rng.sample(sorted(numbers), 40):
+                forget_and_end(store, n)
+                numbers.discard(n)
+            moved += compact(store, folder / "index").moved
+            fresh = list(range(at, at + 40))
+            at += 40
+            recorder.record([make_visit(f"http://x/{n}", near_image(n)) for n in fresh], now=NOW)
+            numbers.update(fresh)
+        until.set()
+        process.join(30)
+        scanner(store, folder / "index").delta(now=NOW)
+        live = {entry.digest for entry in signals(store).values()}
+
+        assert process.exitcode == 0
+        assert moved > 0
+        assert matched(store) == {f"http://x/{n}" for n in numbers if make_digest(n) in live}
+
+
+def forget_and_end(store: Store, number: int) -> None:
+    """Forget an image as visits do: what it matches ends first."""
+    with store.write() as txn, store.images.column.writer(txn) as rows:
+        record = store.images.find_by_url(txn, f"http://x/{number}")
+        assert record is not None
+        replace_matches(store, txn, record.key, [], now=NOW)
+        store.images.drop(txn, rows, record)
 
 
 @pytest.fixture
