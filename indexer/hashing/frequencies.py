@@ -3,6 +3,8 @@
 Imported where an image is hashed, like ``kernels``.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
@@ -65,7 +67,7 @@ def _frequencies(
 
 
 @inlined
-def _select(values: Doubles, rank: int) -> np.float64:
+def select(values: NDArray[Any], rank: int) -> np.float64:
     """Find the value that has ``rank`` others before it in order; the values are moved about.
 
     Source: C. A. R. Hoare, "Algorithm 65: Find" (1961).
@@ -114,7 +116,7 @@ def digest(blocks: Doubles, cosines: Doubles, digests: NDArray[np.uint8]) -> Non
                     values[i, j] = values[j, i]
         for k in range(_BITS):
             moved[k] = values[k >> 4, k & 15]
-        median = _select(moved, _LOWER_MEDIAN)
+        median = select(moved, _LOWER_MEDIAN)
         as_given, other = digests[b], digests[count + b]
         if turned:
             as_given, other = other, as_given

@@ -21,7 +21,7 @@ _QUALITY_DIVISOR = 90
 _QUALITY_MAX = 100
 
 
-def _cosines() -> NDArray[np.float64]:
+def cosines() -> NDArray[np.float64]:
     """Tabulate frequencies 1-16 of the DCT: float64[64, 16], sample first."""
     frequency = np.arange(1, _FREQUENCIES + 1)
     sample = 2 * np.arange(BLOCK_SIDE)[:, np.newaxis] + 1
@@ -29,7 +29,7 @@ def _cosines() -> NDArray[np.float64]:
     return np.asarray(scale * np.cos(np.pi / (2 * BLOCK_SIDE) * frequency * sample))
 
 
-_COSINES = _cosines()
+_COSINES = cosines()
 
 
 def digests_of_blocks(blocks: NDArray[np.float64]) -> NDArray[np.uint8]:

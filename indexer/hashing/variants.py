@@ -33,7 +33,7 @@ _BY_ORIENTATION = {
 MIRRORINGS = 4
 """Blocks of a path: upright, mirror, flip, turn_180."""
 
-_HASHED = (
+HASHED = (
     Variant.UPRIGHT,
     Variant.MIRROR,
     Variant.FLIP,
@@ -95,7 +95,7 @@ def _sources() -> dict[int, tuple[int, ...]]:
     on a small array whose cells are all different.
     """
     cells = np.arange(6).reshape(2, 3)
-    places = {_identity(transform(cells, hashed)): at for at, hashed in enumerate(_HASHED)}
+    places = {_identity(transform(cells, hashed)): at for at, hashed in enumerate(HASHED)}
     return {
         orientation: tuple(
             places[_identity(transform(transform(cells, shown), variant))] for variant in VARIANTS

@@ -1,0 +1,176 @@
+"""Finding the picture in the picture: borders, letter-boxes, screenshots, blurred surroundings.
+
+Looked for in a small reduction of an image, so edges are right to about one part in a
+hundred; the search that follows (``guesses``) moves them to their place. Four views of where
+a picture ends, each of which may be wrong:
+
+(1) Borders: rows and columns at the rim that are flat are cut, in turns until none is.
+(2) Background: one brightness takes much of the image, and the picture is where whole rows,
+    and then whole columns, have other ones. Words and buttons fill only parts of a row.
+(3) Detail: what surrounds the picture is blurred, so neighbours differ less there.
+(4) Edges: straight lines through most of the image at which brightness steps, and steps more
+    than beside them.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.hashing.guesses import Rectangle, Reduced
+
+_Luma = NDArray[np.float32]
+_Box = tuple[int, int, int, int]  # first and last row, first and last column
+
+_SIDE = 128
+_LEAST_SHARE = 0.15
+"""Least share of a side that a part has."""
+_MOST_PARTS = 6
+_NEAR = 0.02
+"""Parts that differ by less in every edge are one."""
+
+_FLAT = 4.0
+"""Spread of luma along a row, of 255, up to which it is flat: JPEG noise is below."""
+_LEVEL, _COMMON, _OTHER, _FILLED = 8, 0.12, 12.0, 0.7
+"""Width of a level of brightness, its share of an image that makes it a background, how far
+other brightness is from it, and the share of a row that is other where the picture is."""
+_SHARP = 0.45
+"""Detail of a row, of that of the rows with most, from which it belongs to the picture."""
+_GAP = 3
+"""Rows that may look otherwise in the middle of a picture."""
+_STEP, _LONG, _PEAK, _MOST_EDGES, _APART = 6.0, 0.5, 1.8, 3, 3
+"""Luma by which an edge steps, the share of the other side along which it does, how much more
+than beside it, how many are taken along each axis, and how far apart."""
+
+
+def find_parts(reduced: Reduced) -> tuple[Rectangle, ...]:
+    """List the parts of an image that may be the picture, the likeliest first.
+
+    None: nothing but the whole image.
+    """
+    step = len(reduced.luma) // _SIDE
+    luma = reduced.luma.reshape(_SIDE, step, _SIDE, step).mean(axis=(1, 3))
+    parts: list[Rectangle] = []
+    for box in _boxes(luma):
+        top, bottom, left, right = (place / _SIDE for place in box)
+        part = (left, top, right - left, bottom - top)
+        if min(part[2:]) < _LEAST_SHARE:
+            continue
+        if all(_differ(part, other) for other in ((0.0, 0.0, 1.0, 1.0), *parts)):
+            parts.append(part)
+    return tuple(parts[:_MOST_PARTS])
+
+
+def _differ(one: Rectangle, other: Rectangle) -> bool:
+    ends = ((x, y, x + width, y + height) for x, y, width, height in (one, other))
+    return bool(max(abs(a - b) for a, b in zip(*ends, strict=True)) > _NEAR)
+
+
+def _boxes(luma: _Luma) -> Iterator[_Box]:
+    inner = _without_borders(luma, (0, _SIDE, 0, _SIDE))
+    yield inner
+    for box in (*_off_background(luma), _where_sharp(luma)):
+        yield _without_borders(luma, box)
+    yield from _between_edges(luma, inner)
+
+
+def _without_borders(luma: _Luma, box: _Box) -> _Box:
+    """Cut flat rows and columns off the rim of a box."""
+    top, bottom, left, right = box
+    least = int(_LEAST_SHARE * _SIDE)
+    while True:
+        before = top, bottom, left, right
+        while bottom - top > least and _is_flat(luma[top, left:right]):
+            top += 1
+        while bottom - top > least and _is_flat(luma[bottom - 1, left:right]):
+            bottom -= 1
+        while right - left > least and _is_flat(luma[top:bottom, left]):
+            left += 1
+        while right - left > least and _is_flat(luma[top:bottom, right - 1]):
+            right -= 1
+        if before == (top, bottom, left, right):
+            return before
+
+
+def _is_flat(line: _Luma) -> bool:
+    ordered = np.sort(line)
+    cut = len(line) // 25  # a speck does not count
+    return bool(ordered[len(line) - 1 - cut] - ordered[cut] <= _FLAT)
+
+
+def _off_background(luma: _Luma) -> Iterator[_Box]:
+    """Look for rows, and columns among them, that are not of a common brightness."""
+    levels = np.bincount((luma / _LEVEL).astype(np.intp).ravel(), minlength=256 // _LEVEL + 1)
+    for level in np.argsort(-levels)[:2]:
+        if levels[level] < _COMMON * luma.size:
+            return
+        other = np.abs(luma - (level + 0.5) * _LEVEL) > _OTHER
+        for top, bottom in _runs(other.mean(axis=1) > _FILLED)[:2]:
+            columns = _runs(other[top:bottom].mean(axis=0) > _FILLED)
+            if columns:
+                yield top, bottom, *columns[0]
+        # A picture that is not as wide as the image fills no row: columns first.
+        for left, right in _runs(other.mean(axis=0) > _FILLED)[:1]:
+            rows = _runs(other[:, left:right].mean(axis=1) > _FILLED)
+            if rows:
+                yield *rows[0], left, right
+
+
+def _where_sharp(luma: _Luma) -> _Box:
+    """Look for the rows and the columns where neighbours differ most."""
+    rows = _sharp_run(np.abs(np.diff(luma, axis=1)).mean(axis=1))
+    columns = _sharp_run(np.abs(np.diff(luma[slice(*rows)], axis=0)).mean(axis=0))
+    return *rows, *columns
+
+
+def _sharp_run(detail: NDArray[np.float32]) -> tuple[int, int]:
+    runs = _runs(detail > _SHARP * np.percentile(detail, 85))
+    return runs[0] if runs else (0, len(detail))
+
+
+def _runs(rows: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """List the runs of rows that are set, but for short gaps, the longest first."""
+    places = np.flatnonzero(rows)
+    if not len(places):
+        return []
+    breaks = np.flatnonzero(np.diff(places) > _GAP)
+    firsts = places[np.concatenate([[0], breaks + 1])].tolist()
+    lasts = places[np.concatenate([breaks, [len(places) - 1]])].tolist()
+    runs = [(first, last + 1) for first, last in zip(firsts, lasts, strict=True)]
+    return sorted(runs, key=lambda run: run[0] - run[1])
+
+
+def _between_edges(luma: _Luma, box: _Box) -> Iterator[_Box]:
+    """List the rectangles between straight edges, those with the strongest first."""
+    top, bottom, left, right = box
+    rows = _edges(luma[top:bottom, left:right], top)
+    columns = _edges(luma[top:bottom, left:right].T, left)
+    found = []
+    for (y0, y1), (x0, x1) in product(_spans(rows, top, bottom), _spans(columns, left, right)):
+        strengths = [rows.get(y, 0.0) for y in (y0, y1)] + [columns.get(x, 0.0) for x in (x0, x1)]
+        found.append((sum(strengths), (y0, y1, x0, x1)))
+    found.sort(reverse=True)
+    yield from (place for strength, place in found if strength > 0)
+
+
+def _edges(luma: _Luma, offset: int) -> dict[int, float]:
+    """Find the rows at which brightness steps along most of their length, and how strongly."""
+    steps = np.abs(np.diff(luma, axis=0))
+    mean, long = steps.mean(axis=1), (steps > _STEP).mean(axis=1)
+    found: dict[int, float] = {}
+    for row in np.argsort(-mean * long):
+        around = np.concatenate([mean[max(row - 6, 0) : max(row - 1, 0)], mean[row + 2 : row + 7]])
+        if long[row] < _LONG or not len(around) or mean[row] < _PEAK * np.median(around):
+            continue
+        place = offset + int(row) + 1
+        if all(abs(place - other) > _APART for other in found):
+            found[place] = float(long[row])
+        if len(found) == _MOST_EDGES:
+            break
+    return found
+
+
+def _spans(edges: dict[int, float], first: int, last: int) -> list[tuple[int, int]]:
+    places = sorted({first, last, *edges})
+    return [(a, b) for a in places for b in places if a < b]
