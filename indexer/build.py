@@ -13,7 +13,7 @@ from indexer.ann import ExactIndexes
 from indexer.compaction import Compaction, CompactionReport
 from indexer.errors import IndexDamagedError, SettingsError, StoreError
 from indexer.feed import StopNciiFeed, open_feed
-from indexer.hashing import hash_image
+from indexer.hashing import hash_within
 from indexer.lookup import Lookup, match_of
 from indexer.match import checked_digest
 from indexer.model import DIGEST_BYTES, HashedImage, ImageRecord, ImageVisit, Match, VisitResult
@@ -102,8 +102,7 @@ class Indexer:
         Raises:
             ImageRefusedError: the bytes were not hashed; ``code`` says why.
         """
-        limits = self.settings.hashing
-        return hash_image(data, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels)
+        return hash_within(data, self.settings.hashing)
 
     def match(self, hashed: HashedImage) -> list[Match]:
         """Find the signals that an image matches, the nearest first; nothing is stored."""

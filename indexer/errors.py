@@ -60,9 +60,15 @@ class Refusal(StrEnum):
     TOO_SMALL = "too_small"
     NOT_AN_IMAGE = "not_an_image"
     UNSUPPORTED_FORMAT = "unsupported_format"
+    VECTOR_IMAGE = "vector_image"
+    """Drawing commands (SVG): they have no pixels of their own to hash."""
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
     UNREADABLE = "unreadable"
+    TIMEOUT = "timeout"
+    """Decoding took longer than the limit; the decoder was killed."""
+    DECODER_CRASHED = "decoder_crashed"
+    """The decoder's process died, or answered nonsense; another took its place."""
 
 
 class ImageRefusedError(IndexerError):

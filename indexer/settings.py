@@ -66,7 +66,21 @@ class HashingSettings:
     )
     max_bytes: int = setting(32 * _MIB, "Largest encoded image, in bytes.", low=1)
     max_pixels: int = setting(
-        64_000_000, "Largest image, in pixels (width times height).", low=1, high=1_000_000_000
+        64_000_000,
+        "Largest image, in pixels (width times height). Of an animation, also the pixels of all\n"
+        "frames up to the last that is hashed.",
+        low=1,
+        high=1_000_000_000,
+    )
+    max_frames: int = setting(
+        8, "Most frames of an animation that are hashed, the first included.", low=1, high=64
+    )
+    timeout_s: float = setting(
+        20.0,
+        "Longest that decoding one image may take, in seconds, where another process does it:\n"
+        "animations, WebP, AVIF, HEIC, TIFF. A 64-megapixel AVIF takes about three.",
+        low=1,
+        high=3600,
     )
 
 

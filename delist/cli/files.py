@@ -10,7 +10,7 @@ from pathlib import Path
 
 from delist.errors import UsageError
 from indexer.errors import ImageRefusedError, Refusal
-from indexer.hashing import hash_image
+from indexer.hashing import hash_within
 from indexer.model import HashedImage
 from indexer.settings import HashingSettings
 
@@ -81,7 +81,7 @@ def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
 def _hash_file(path: Path, limits: HashingSettings, *, named: bool) -> FileOutcome:
     try:
         data = _read(path, limits.max_bytes)
-        hashed = hash_image(data, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels)
+        hashed = hash_within(data, limits)
     except ImageRefusedError as error:
         return FileOutcome(path=path, named=named, error=(error.code.value, str(error)))
     return FileOutcome(path=path, named=named, hashed=hashed)

@@ -77,7 +77,13 @@ def check(
                 code = max(code, _show_refusal(context, outcome))
                 if isinstance(outcome.hashed, HashedImage):
                     matches = delist.indexer.match(outcome.hashed)
-                    _show_matches(context, "path", str(outcome.path), matches)
+                    _show_matches(
+                        context,
+                        "path",
+                        str(outcome.path),
+                        matches,
+                        shortcomings=_shortcomings(outcome.hashed),
+                    )
     leave(code)
 
 
@@ -236,6 +242,7 @@ def _show_hashes(context: Context, path: Path, hashed: HashedImage) -> None:
         "width": hashed.width,
         "height": hashed.height,
         "quality": hashed.quality,
+        **_shortcomings(hashed),
         "hashes": hashes,
     }
     upright = [entry for entry in hashes if entry["variant"] == "upright"]
@@ -243,10 +250,25 @@ def _show_hashes(context: Context, path: Path, hashed: HashedImage) -> None:
         f"{entry['digest']}  {entry['hasher']}  quality {hashed.quality}  {path}"
         for entry in upright
     )
+    if hashed.incomplete is not None:
+        text += f"\n{path}  not all of it could be decoded ({hashed.incomplete})"
     context.output.result(document, text)
 
 
-def _show_matches(context: Context, key: str, name: str, matches: Sequence[Match]) -> None:
+def _shortcomings(hashed: HashedImage) -> dict[str, Any]:
+    """Say what is wrong with an image that was hashed all the same; nothing if nothing is."""
+    if hashed.incomplete is None:
+        return {}
+    return {"incomplete": hashed.incomplete.value, "partial": hashed.is_partial}
+
+
+def _show_matches(
+    context: Context,
+    key: str,
+    name: str,
+    matches: Sequence[Match],
+    shortcomings: dict[str, Any] | None = None,
+) -> None:
     found = [
         {
             "feed": match.feed,
@@ -262,4 +284,5 @@ def _show_matches(context: Context, key: str, name: str, matches: Sequence[Match
         + (f" ({entry['hasher']}, {entry['variant']})" if entry["hasher"] else "")
         for entry in found
     ]
-    context.output.result({key: name, "matches": found}, "\n".join(lines) or f"{name}  no match")
+    document = {key: name, **(shortcomings or {}), "matches": found}
+    context.output.result(document, "\n".join(lines) or f"{name}  no match")

@@ -1,5 +1,5 @@
 """Hashing images as the feed's hashes were made: two paths, eight variants each."""
 
-from indexer.hashing.image import hash_image
+from indexer.hashing.image import hash_image, hash_within
 
-__all__ = ["hash_image"]
+__all__ = ["hash_image", "hash_within"]

@@ -3,254 +3,185 @@
 The policy, in order:
 
 (1) Limits hold before anything is parsed, and again once the header is read,
-    before a pixel is decoded.
+    before a pixel is decoded (``opening``).
 (2) The format is told by content (``formats``), and one reader is asked.
-(3) What the decoder raises, whatever it is, becomes a refusal. A truncated file
-    is refused as a whole: half a picture has another hash.
-(4) Of an animation the first frame counts.
-(5) Pixels are normalised to RGB (``modes``).
+(3) Formats of large libraries, animations and whatever may take long are decoded in
+    a process of their own (``decoders``, docs/adr/0014); the rest here.
+(4) What the decoder raises, whatever it is, becomes a refusal. A truncated file
+    is refused as a whole, but for a JPEG of which half is there: browsers show it.
+(5) Of an animation the first frame and some others count (``frames``).
+(6) Pixels are normalised to RGB (``modes``). Embedded colour profiles are not applied.
 
 Bytes stay in memory. Safe to call from several threads.
 """
 
-import struct
-import threading
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from io import BytesIO
 
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
+from PIL import ImageFile, JpegImagePlugin
 
 from indexer.errors import ImageRefusedError, Refusal
-from indexer.hashing.formats import ICO, Format, sniff
-from indexer.hashing.jpeg import decode_jpeg
+from indexer.hashing.formats import JPEG, Format
+from indexer.hashing.frames import frame_count, sampled
+from indexer.hashing.jpeg import (
+    LEAST_SHARE,
+    decode_jpeg,
+    has_many_scans,
+    has_plain_header,
+    what_is_left,
+)
 from indexer.hashing.modes import Pixels, flattened, packed
-from indexer.hashing.variants import UPRIGHT_ORIENTATION
+from indexer.hashing.opening import (
+    Limits,
+    as_refusal,
+    check_size,
+    format_of,
+    load,
+    open_image,
+    orientation_of,
+)
 from indexer.model import Background
 
-SMALLEST_SIDE = 17
-"""Pixels; images with a shorter side are refused. A digest asks for 16 half waves along each
-axis. With 16 samples the last is zero whatever the picture, and with fewer more of them:
-such bits are noise. Measured on thumbnails of 100 photos: within 31 bits of the photo are
-99 at 20 pixels, 71 at 16, none at 12. (The reference gives up below 5 only.)"""
-
-_ORIENTATIONS = range(1, 9)
-_TRUNCATION_WORDS = ("truncat", "not enough", "unexpected end", "eof", "end of file", "too short")
-_TRUNCATION_TYPES = (EOFError, IndexError, struct.error)
-_DECODER_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Warning,  # where the process turns warnings into errors
-)
-"""What Pillow's readers let through on broken files, gathered from its readers and from
-fuzzing. All are refusals: bytes from the web must not stop a crawl."""
-
-# Python keeps its warning filters for the whole process: one thread at a time changes them.
-_WARNINGS_LOCK = threading.Lock()
+HEADER_BYTES = 1024 * 1024
+"""Files up to this size are opened in this process. A file may be millions of empty blocks,
+and Pillow takes 1-3 microseconds for each, holding the GIL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecodedImage:
-    """The pixels of an image, as stored, on one or two backgrounds.
+class Head:
+    """What is true of all frames.
 
     Attributes:
-        pixels: RGB; a second entry, on black, only if the image is transparent somewhere.
-        orientation: EXIF orientation, 1-8; not applied to ``pixels``.
+        orientation: EXIF orientation, 1-8; not applied to pixels.
         mime: media type by content.
         width: pixels, as stored.
         height: pixels, as stored.
     """
 
-    pixels: tuple[tuple[Background, Pixels], ...] = field(repr=False)
     orientation: int
     mime: str
     width: int
     height: int
 
 
-def decode(data: bytes, *, max_bytes: int, max_pixels: int) -> DecodedImage:
-    """Decode the first frame of an image.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One frame on one background.
 
-    Args:
-        data: encoded bytes.
-        max_bytes: largest ``data``, inclusive.
-        max_pixels: largest width times height, inclusive.
+    Attributes:
+        frame: number of the frame, 0 for the first.
+        partial: a part of the picture was missing and is grey.
+    """
+
+    frame: int = 0
+    background: Background = Background.WHITE
+    partial: bool = False
+    pixels: Pixels = field(repr=False)
+
+
+Decoded = Generator[Head | Layer | Refusal]
+"""First the head; then layers, one at a time, of the first frame first and of each frame on
+white first, on black only if it is transparent somewhere; last, where not all was decoded that
+should have been, the reason."""
+
+
+def decode(data: bytes, limits: Limits) -> Decoded:
+    """Decode the frames of an image that are hashed, here or in a process of its own.
+
+    To be read to its end, or closed.
 
     Raises:
-        ImageRefusedError: with the reason; the message holds nothing of ``data``.
+        ImageRefusedError: not even the first frame was decoded, and why; while the head
+            is read. The message holds nothing of ``data``.
     """
-    form = _format_of(data, max_bytes=max_bytes)
-    with _as_refusal():
-        image = _open(data, form, max_pixels=max_pixels)
-        width, height = image.size
-        return DecodedImage(
-            pixels=_pixels_of(data, image, max_pixels=max_pixels),
-            orientation=_orientation_of(image),
-            mime=form.mime,
-            width=width,
-            height=height,
-        )
+    form = format_of(data, limits)
+    if not form.isolated and _is_short_to_read(data, form):
+        with as_refusal():
+            image = open_image(data, form, max_pixels=limits.max_pixels)
+            is_laborious = has_many_scans(data, image) or (
+                limits.max_frames > 1 and frame_count(data, image) > 1
+            )
+        if not is_laborious:
+            yield from _layers(data, image, form, limits)
+            return
+    from indexer.hashing.decoders import DECODERS  # noqa: PLC0415 - not in the decoding process
+
+    yield from DECODERS.decode(data, limits, mime=form.mime)
 
 
-def _format_of(data: bytes, *, max_bytes: int) -> Format:
-    if not data:
-        raise ImageRefusedError(Refusal.EMPTY, "no bytes")
-    if len(data) > max_bytes:
-        raise ImageRefusedError(
-            Refusal.TOO_MANY_BYTES, f"{len(data)} bytes, at most {max_bytes} are decoded"
-        )
-    form = sniff(data)
-    if form is None:
-        raise ImageRefusedError(Refusal.NOT_AN_IMAGE, "bytes of no image format that is known")
-    if form.reader is None:
-        raise ImageRefusedError(Refusal.UNSUPPORTED_FORMAT, f"{form.mime} is not decoded")
-    return form
+def _is_short_to_read(data: bytes, form: Format) -> bool:
+    """Say whether a header has so few parts that Pillow, in Python, soon has read it."""
+    return len(data) <= HEADER_BYTES or (form is JPEG and has_plain_header(data))
 
 
-def _open(data: bytes, form: Format, *, max_pixels: int) -> ImageFile.ImageFile:
-    """Read the header and hold it against the limits; nothing is decoded yet."""
-    if form is ICO:
-        _check_icon(data, max_pixels=max_pixels)
-    reader = form.reader
-    assert reader is not None  # noqa: S101 - for mypy; _format_of refuses
-    with _without_warnings():
-        image = reader(BytesIO(data))
-    _check_size(image.size, max_pixels=max_pixels)
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        _check_tiles(image, max_pixels=max_pixels)
-    return image
+def decode_here(data: bytes, limits: Limits) -> Decoded:
+    """Do what ``decode`` does, in this process whatever the format."""
+    form = format_of(data, limits)
+    with as_refusal():
+        image = open_image(data, form, max_pixels=limits.max_pixels)
+    yield from _layers(data, image, form, limits)
 
 
-def _pixels_of(
+def _layers(data: bytes, image: ImageFile.ImageFile, form: Format, limits: Limits) -> Decoded:
+    width, height = image.size
+    rest: Refusal | None = None
+    with as_refusal():
+        count = frame_count(data, image)
+        first, partial = _first_frame(data, image, max_pixels=limits.max_pixels)
+        if partial:
+            rest = Refusal.TRUNCATED
+        orientation = orientation_of(image)
+    yield Head(orientation=orientation, mime=form.mime, width=width, height=height)
+    yield from _on_backgrounds(first, frame=0, partial=partial)
+    del first
+    reach = limits.max_pixels // (width * height)
+    try:
+        for frame in sampled(count, most=limits.max_frames, reach=reach)[1:]:
+            with as_refusal():
+                image.seek(frame)
+                load(image, max_pixels=limits.max_pixels)
+            yield from _on_backgrounds(image, frame=frame)
+    except ImageRefusedError as error:
+        rest = error.code
+    if rest is not None:
+        yield rest
+
+
+def _first_frame(
     data: bytes, image: ImageFile.ImageFile, *, max_pixels: int
-) -> tuple[tuple[Background, Pixels], ...]:
+) -> tuple[ImageFile.ImageFile | Pixels, bool]:
+    """Decode the first frame, and say whether a part of it is missing."""
     fast = decode_jpeg(data, image)
     if fast is not None:
-        return ((Background.WHITE, fast),)
-    _load(image)
-    # The pixels themselves decide: some headers say otherwise.
-    _check_size(image.size, max_pixels=max_pixels)
-    return tuple((background, packed(seen)) for background, seen in flattened(image))
-
-
-def _load(image: ImageFile.ImageFile) -> None:
-    """Decode the pixels. TIFF alone reads metadata, with warnings, while it does so."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        with _without_warnings():
-            image.load()
-    else:
-        image.load()
-
-
-def _check_size(size: tuple[int, int], *, max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise ImageRefusedError(
-            Refusal.TOO_MANY_PIXELS, f"{width}x{height} pixels, at most {max_pixels} are decoded"
-        )
-    if min(size) < SMALLEST_SIDE:
-        raise ImageRefusedError(
-            Refusal.TOO_SMALL, f"{width}x{height} pixels, each side needs {SMALLEST_SIDE}"
-        )
-
-
-def _check_tiles(image: TiffImagePlugin.TiffImageFile, *, max_pixels: int) -> None:
-    """Refuse tiles larger than any image may be: the decoder sets memory aside for one."""
-    width = image.tag_v2.get(ExifTags.Base.TileWidth.value, 0)
-    height = image.tag_v2.get(ExifTags.Base.TileLength.value, 0)
-    if width * height > max_pixels:
-        raise ImageRefusedError(Refusal.TOO_MANY_PIXELS, "a tile exceeds the limit of the image")
-
-
-def _check_icon(data: bytes, *, max_pixels: int) -> None:
-    """Hold the pictures inside an icon against the limit.
-
-    Pillow decodes the largest while it opens the file, at the size that the
-    picture's own header gives; the directory's 256x256 may be a lie.
-    """
-    entry_bytes, first_entry = 16, 6
-    count = min(int.from_bytes(data[4:6], "little"), (len(data) - first_entry) // entry_bytes)
-    for entry in range(first_entry, first_entry + count * entry_bytes, entry_bytes):
-        start = int.from_bytes(data[entry + 12 : entry + 16], "little")
-        header = data[start : start + 24]
-        if header.startswith(b"\x89PNG"):
-            pixels = int.from_bytes(header[16:20]) * int.from_bytes(header[20:24])
-        else:
-            # A bitmap in an icon has its mask below it and says twice the height.
-            width, height = (
-                abs(int.from_bytes(header[at : at + 4], "little", signed=True)) for at in (4, 8)
-            )
-            pixels = width * height // 2
-        if pixels > max_pixels:
-            raise ImageRefusedError(Refusal.TOO_MANY_PIXELS, "a picture in the icon is too large")
-
-
-def _orientation_of(image: ImageFile.ImageFile) -> int:
-    """Read the EXIF orientation; 1 when there is none or the EXIF is broken.
-
-    Of a loaded image, since PNG may have it behind the pixels. TIFF keeps it in
-    its own directory, and Pillow applies it on load.
-    """
-    raw = image.info.get("exif")
-    if not isinstance(raw, bytes):
-        return UPRIGHT_ORIENTATION
-    exif = Image.Exif()
+        return fast, False
     try:
-        with _without_warnings():
-            exif.load(raw)
-            orientation = exif.get(ExifTags.Base.Orientation)
-    except _DECODER_ERRORS:
-        return UPRIGHT_ORIENTATION
-    if isinstance(orientation, int) and orientation in _ORIENTATIONS:
-        return orientation
-    return UPRIGHT_ORIENTATION
+        with as_refusal():
+            load(image, max_pixels=max_pixels)
+    except ImageRefusedError as error:
+        if error.code is not Refusal.TRUNCATED or not _is_jpeg(image):
+            raise
+        left = what_is_left(data)
+        if left is None or left[1] < LEAST_SHARE:
+            raise
+        check_size(left[0].size, max_pixels=max_pixels)
+        return left[0], True
+    return image, False
 
 
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Keep Pillow's remarks on odd metadata to ourselves; a broken file is news to nobody."""
-    with _WARNINGS_LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _is_jpeg(image: ImageFile.ImageFile) -> bool:
+    return isinstance(image, JpegImagePlugin.JpegImageFile)
 
 
-@contextmanager
-def _as_refusal() -> Iterator[None]:
-    """Turn whatever a decoder raises into a refusal. Its message is not passed on."""
-    try:
-        yield
-    except ImageRefusedError:
-        raise
-    except Image.DecompressionBombError:
-        raise ImageRefusedError(Refusal.TOO_MANY_PIXELS, "the decoder's own limit") from None
-    except MemoryError:
-        raise ImageRefusedError(Refusal.UNREADABLE, "not enough memory to decode it") from None
-    except _DECODER_ERRORS as error:
-        if _says_truncated(error):
-            raise ImageRefusedError(Refusal.TRUNCATED, "the bytes end too early") from None
-        raise ImageRefusedError(Refusal.CORRUPT, "the decoder gave up") from None
-
-
-def _says_truncated(error: Exception) -> bool:
-    """Guess from a decoder's error whether bytes are missing rather than wrong."""
-    text = str(error).lower()
-    return (
-        isinstance(error, _TRUNCATION_TYPES)
-        or isinstance(error.__cause__, _TRUNCATION_TYPES)
-        or any(word in text for word in _TRUNCATION_WORDS)
-    )
+def _on_backgrounds(
+    picture: ImageFile.ImageFile | Pixels, *, frame: int, partial: bool = False
+) -> Iterator[Layer]:
+    """Flatten a frame; every layer before the next is made, so that one is held at a time."""
+    if not isinstance(picture, ImageFile.ImageFile):
+        yield Layer(frame=frame, partial=partial, pixels=picture)
+        return
+    with as_refusal():
+        seen = flattened(picture)
+    for background, image in seen:
+        with as_refusal():
+            pixels = packed(image)
+        yield Layer(frame=frame, background=background, partial=partial, pixels=pixels)

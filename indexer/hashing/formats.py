@@ -1,11 +1,19 @@
 """Which format bytes are in, by their content alone; no name and no header is believed.
 
-An allow-list: only formats that Pillow decodes in memory and in this process.
+An allow-list: only formats that Pillow, or a reader for Pillow, decodes in memory.
 Nothing that starts a program or writes files (EPS), interprets drawing
 commands (SVG, WMF, PDF) or has no signature of its own (TGA) is ever opened.
+
+Where a format is decoded (docs/adr/0014): in this process what libjpeg-turbo, zlib and
+Pillow's own short C loops read, whose work is bounded by the bytes and pixels there
+are; in a process of its own what large and changing libraries read.
 """
 
+import importlib.util
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 
 from PIL import (
     AvifImagePlugin,
@@ -30,25 +38,45 @@ class Format:
         reader: Pillow's class for it, or None when it is not decoded. The class is
             called directly: ``Image.open`` would try others, and warns or gives up at
             a limit of its own.
+        isolated: decoded in a process of its own.
+        extra: the optional dependency of ours that brings the reader, where it is missing.
     """
 
     mime: str
-    reader: type[ImageFile.ImageFile] | None = None
+    reader: Callable[[BytesIO], ImageFile.ImageFile] | None = None
+    isolated: bool = False
+    extra: str = ""
+
+
+def _open_heif(file: BytesIO) -> ImageFile.ImageFile:
+    """Read HEIF by pillow-heif, which only the decoding process loads."""
+    from pillow_heif import HeifImageFile, options  # noqa: PLC0415 - see above
+
+    options.DECODE_THREADS = 1
+    options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
+    return HeifImageFile(file)  # type: ignore[no-untyped-call]
+
+
+_HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
 
 
 # Of a JPEG with further pictures (MPO) the JPEG reader gives the first.
-_JPEG = Format(mime="image/jpeg", reader=JpegImagePlugin.JpegImageFile)
+JPEG = Format(mime="image/jpeg", reader=JpegImagePlugin.JpegImageFile)
 _PNG = Format(mime="image/png", reader=PngImagePlugin.PngImageFile)
 _GIF = Format(mime="image/gif", reader=GifImagePlugin.GifImageFile)
-_WEBP = Format(mime="image/webp", reader=WebPImagePlugin.WebPImageFile)
-_AVIF = Format(mime="image/avif", reader=AvifImagePlugin.AvifImageFile)
-_TIFF = Format(mime="image/tiff", reader=TiffImagePlugin.TiffImageFile)
+_WEBP = Format(mime="image/webp", reader=WebPImagePlugin.WebPImageFile, isolated=True)
+_AVIF = Format(mime="image/avif", reader=AvifImagePlugin.AvifImageFile, isolated=True)
+_TIFF = Format(mime="image/tiff", reader=TiffImagePlugin.TiffImageFile, isolated=True)
 _BMP = Format(mime="image/bmp", reader=BmpImagePlugin.BmpImageFile)
 ICO = Format(mime="image/x-icon", reader=IcoImagePlugin.IcoImageFile)
 _PGM = Format(mime="image/x-portable-graymap", reader=PpmImagePlugin.PpmImageFile)
 _PPM = Format(mime="image/x-portable-pixmap", reader=PpmImagePlugin.PpmImageFile)
 _PBM = Format(mime="image/x-portable-bitmap", reader=PpmImagePlugin.PpmImageFile)
-_HEIF = Format(mime="image/heif")
+_HEIF = (
+    Format(mime="image/heif", reader=_open_heif, isolated=True)
+    if _HAS_HEIF
+    else Format(mime="image/heif", extra="heif")
+)
 _JPEG_2000 = Format(mime="image/jp2")
 _JPEG_XL = Format(mime="image/jxl")
 _POSTSCRIPT = Format(mime="application/postscript")
@@ -56,7 +84,7 @@ _WMF = Format(mime="image/wmf")
 SVG = Format(mime="image/svg+xml")
 
 _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
-    (b"\xff\xd8\xff", _JPEG),
+    (b"\xff\xd8\xff", JPEG),
     (b"\x89PNG\r\n\x1a\n", _PNG),
     (b"GIF87a", _GIF),
     (b"GIF89a", _GIF),
@@ -105,6 +133,8 @@ _BRANDS: dict[bytes, Format] = {
     ),
 }
 _SVG_SEARCHED = 1024
+_GZIP = b"\x1f\x8b\x08"
+_GZIP_WINDOW = 31  # zlib's word for: with gzip's header
 # Two or three letters begin many texts: these formats must show a whole header.
 _WHITESPACE = b" \t\r\n\x0b\x0c"
 
@@ -118,7 +148,18 @@ def sniff(data: bytes) -> Format | None:
         return _WEBP
     if data[4:8] == b"ftyp":
         return _by_brand(data)
-    return SVG if b"<svg" in data[:_SVG_SEARCHED].lower() else None
+    return SVG if b"<svg" in _text_of(data).lower() else None
+
+
+def _text_of(data: bytes) -> bytes:
+    """Return the first bytes, unpacked if they are gzip: so SVG is often served (``.svgz``)."""
+    head = data[:_SVG_SEARCHED]
+    if not head.startswith(_GZIP):
+        return head
+    try:
+        return zlib.decompressobj(_GZIP_WINDOW).decompress(head, _SVG_SEARCHED)
+    except zlib.error:
+        return b""
 
 
 def _is_plausible(data: bytes, signature: bytes) -> bool:

@@ -1,50 +1,134 @@
 """Hashing one image: bytes in, digests out, no pixel kept."""
 
 import hashlib
+from contextlib import closing
 
-from indexer.hashing.decode import decode
+import numpy as np
+
+from indexer.errors import Refusal
+from indexer.hashing.decode import Head, Layer, decode
 from indexer.hashing.modes import Pixels
+from indexer.hashing.opening import Limits
 from indexer.hashing.paths import cpp_blocks, web_blocks
 from indexer.hashing.pdq import quality_of
 from indexer.hashing.variants import digests_of
-from indexer.model import Background, HashedImage
+from indexer.model import DIGESTS_PER_ROW, Background, HashedImage, RowLabel
+from indexer.settings import HashingSettings
+
+SAME_FRAME_BITS = 4
+"""A frame of which every digest is at most so far from that of a frame that is kept adds
+nothing: it shows the same picture."""
+
+_DEFAULTS = HashingSettings()
 
 
-def hash_image(data: bytes, *, max_bytes: int, max_pixels: int) -> HashedImage:
+def hash_image(
+    data: bytes,
+    *,
+    max_bytes: int,
+    max_pixels: int,
+    max_frames: int = _DEFAULTS.max_frames,
+    timeout_s: float = _DEFAULTS.timeout_s,
+) -> HashedImage:
     """Hash an image both ways, upright and in seven mirrorings and turns each.
 
-    Deterministic; in memory only; safe to call from several threads.
+    Deterministic, unless a limit of time is met; in memory only; safe to call from several
+    threads.
 
     Args:
         data: encoded bytes of an image; the format is told by content.
         max_bytes: largest ``data`` that is looked at, inclusive.
-        max_pixels: largest width times height that is decoded, inclusive.
+        max_pixels: largest width times height that is decoded, inclusive; also of all
+            frames of an animation together.
+        max_frames: most frames that are hashed, the first included.
+        timeout_s: longest that a decoding process may take, where one is asked.
 
     Returns:
         The hashes. A transparent image has a second row, on black, only where
-        any digest differs from those on white.
+        any digest differs from those on white. An animation has further rows for
+        frames that differ from those before.
 
     Raises:
         ImageRefusedError: these bytes are not hashed, and why. Never treat it as
             "no match". The message holds nothing of ``data``.
     """
-    decoded = decode(data, max_bytes=max_bytes, max_pixels=max_pixels)
-    (background, pixels), *others = decoded.pixels
-    row, quality = _row_of(pixels, orientation=decoded.orientation)
-    rows: list[tuple[Background, bytes]] = [(background, row)]
-    for other, other_pixels in others:
-        other_row, _ = _row_of(other_pixels, orientation=decoded.orientation)
-        if other_row != row:
-            rows.append((other, other_row))
+    limits = Limits(
+        max_bytes=max_bytes, max_pixels=max_pixels, max_frames=max_frames, timeout_s=timeout_s
+    )
+    rows = _Rows()
+    with closing(decode(data, limits)) as parts:
+        head = next(parts)
+        assert isinstance(head, Head)  # noqa: S101 - see decode
+        incomplete = None
+        for part in parts:
+            if isinstance(part, Layer):
+                rows.add(part, orientation=head.orientation)
+            elif isinstance(part, Refusal):
+                incomplete = part
     return HashedImage(
-        rows=tuple(rows),
-        quality=quality,
+        rows=tuple(rows.kept),
+        labels=rows.labels_needed(),
+        quality=rows.labels[0].quality,
         sha256=hashlib.sha256(data).digest(),
         size_bytes=len(data),
-        mime=decoded.mime,
-        width=decoded.width,
-        height=decoded.height,
+        mime=head.mime,
+        width=head.width,
+        height=head.height,
+        incomplete=incomplete,
     )
+
+
+def hash_within(data: bytes, limits: HashingSettings) -> HashedImage:
+    """Hash an image under the limits of the configuration; see ``hash_image``.
+
+    Raises:
+        ImageRefusedError: see ``hash_image``.
+    """
+    return hash_image(
+        data,
+        max_bytes=limits.max_bytes,
+        max_pixels=limits.max_pixels,
+        max_frames=limits.max_frames,
+        timeout_s=limits.timeout_s,
+    )
+
+
+class _Rows:
+    """The rows of an image so far.
+
+    Attributes:
+        kept: backgrounds and digests.
+        labels: one for each of ``kept``.
+    """
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[Background, bytes]] = []
+        self.labels: list[RowLabel] = []
+
+    def add(self, layer: Layer, *, orientation: int) -> None:
+        """Hash a layer, and keep its row unless it adds nothing."""
+        row, quality = _row_of(layer.pixels, orientation=orientation)
+        if layer.frame and quality == 0:
+            return  # flat: its bits are rounding noise
+        allowed_bits = SAME_FRAME_BITS if layer.frame else 0
+        if any(_farthest(row, held) <= allowed_bits for _, held in self.kept):
+            return
+        self.kept.append((layer.background, row))
+        label = RowLabel(frame=layer.frame, quality=quality, partial=layer.partial)
+        self.labels.append(label)
+
+    def labels_needed(self) -> tuple[RowLabel, ...]:
+        """Return the labels, or none where they say nothing."""
+        plain = RowLabel(quality=self.labels[0].quality)
+        return () if all(label == plain for label in self.labels) else tuple(self.labels)
+
+
+def _farthest(row: bytes, other: bytes) -> int:
+    """Return the largest of sixteen distances in bits: position by position."""
+    if row == other:
+        return 0
+    difference = np.frombuffer(row, np.uint64) ^ np.frombuffer(other, np.uint64)
+    return int(np.bitwise_count(difference).reshape(DIGESTS_PER_ROW, -1).sum(axis=1).max())
 
 
 def _row_of(pixels: Pixels, *, orientation: int) -> tuple[bytes, int]:

@@ -1,4 +1,4 @@
-"""A faster way through most JPEG files: libjpeg-turbo without Pillow's detours.
+"""JPEG files: a faster way through most, and what is left of those that were cut off.
 
 Pillow has read the header, and limits, mode and orientation are known. The
 pixels are Pillow's to the bit: both ask libjpeg-turbo for its accurate DCT and
@@ -6,6 +6,8 @@ smooth chroma. Whatever is unusual goes Pillow's way: other colours than RGB, YC
 and grey, any warning of the decoder, a header that the two read differently, and
 all of them where simplejpeg is not installed: it changes the time, nothing else.
 """
+
+from io import BytesIO
 
 import numpy as np
 from PIL import ImageFile, JpegImagePlugin
@@ -17,8 +19,20 @@ try:
 except ImportError:  # pragma: no cover - no wheel for this machine
     simplejpeg = None
 
+MOST_SCANS = 32
+"""Scans of a JPEG that is decoded in this process; cameras and programs write up to about 12.
+A scan of some ten bytes costs the decoder a pass over the whole picture, so that a small
+file may take hours."""
+
+LEAST_SHARE = 0.5
+"""Share of its rows that a JPEG must still have to be hashed although it was cut off."""
+
 _MODES = frozenset({"RGB", "L"})
 _CHANNELS = "RGBX"
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
+_SEGMENTS = (_SCAN, b"\xff\xc4", b"\xff\xdb", b"\xff\xdd")
+_FILL = (127, 128)
+_MOST_SEGMENTS = 1000
 
 
 def decode_jpeg(data: bytes, image: ImageFile.ImageFile) -> Pixels | None:
@@ -43,3 +57,72 @@ def decode_jpeg(data: bytes, image: ImageFile.ImageFile) -> Pixels | None:
     except (ValueError, RuntimeError, MemoryError):
         return None
     return np.asarray(np.ascontiguousarray(decoded).view(np.uint32)[:, :, 0])
+
+
+def has_many_scans(data: bytes, image: ImageFile.ImageFile) -> bool:
+    """Say whether decoding may take far longer than the size of a picture lets expect.
+
+    Args:
+        data: encoded bytes.
+        image: the same, just opened: Pillow stands behind the header of the first scan.
+    """
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return False
+    components = image.layers
+    header_at = image.fp.tell() - 8 - 2 * components if image.fp is not None else 0
+    is_one = data[header_at : header_at + 2] == _SCAN and data[header_at + 4] == components
+    if is_one and not image.info.get("progressive"):
+        return False  # all components in one scan: the decoder stops behind it
+    return data.count(_SCAN) > MOST_SCANS
+
+
+def has_plain_header(data: bytes) -> bool:
+    """Say whether a few segments, nothing between them, lead to the first scan."""
+    at = 2
+    for _ in range(_MOST_SEGMENTS):
+        marker = data[at : at + 2]
+        if marker == _SCAN:
+            return True
+        if len(marker) < 2 or marker[0] != 0xFF or marker[1] in {0, 0xFF}:  # noqa: PLR2004
+            return False
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return False
+
+
+def what_is_left(data: bytes) -> tuple[ImageFile.ImageFile, float] | None:
+    """Decode a JPEG file that ends too early, as browsers do, and say how much of it is there.
+
+    A progressive file has all its rows as soon as its first scan is whole; they are only less
+    sharp. What is missing is grey. A full-width stripe of one colour has no half wave along
+    its rows, so it cannot matter to a digest which colour it is, and browsers differ in it.
+
+    Args:
+        data: encoded bytes, within all limits.
+
+    Returns:
+        The loaded image, as large as its header says, and the share of its rows that was
+        decoded, 0-1; None when there is nothing.
+
+    Raises:
+        Exception: what Pillow raises.
+    """
+    # An end marker is put where the bytes end; where they end inside a header, before it.
+    before = max(data.rfind(marker) for marker in _SEGMENTS)
+    for cut in (len(data), before):
+        if cut <= 0:
+            return None
+        image = JpegImagePlugin.JpegImageFile(BytesIO(data[:cut] + _END))
+        try:
+            image.load()
+        except OSError:
+            continue
+        return image, _rows_there(np.asarray(image)) / image.height
+    return None
+
+
+def _rows_there(pixels: np.ndarray) -> int:
+    """Count the rows down to the last that is not wholly the decoder's filling."""
+    flat = pixels.reshape(len(pixels), -1)
+    low, high = flat.min(axis=1), flat.max(axis=1)
+    there = np.flatnonzero((low < _FILL[0]) | (high > _FILL[1]))
+    return int(there[-1]) + 1 if len(there) else 0

@@ -1,5 +1,6 @@
 """What becomes of bytes: pixels of every mode, or a named refusal, never anything else."""
 
+import gzip
 import struct
 import threading
 import time
@@ -17,9 +18,9 @@ from delist.ops.pictures import draw_photo, encode
 from delist.policy import Policy
 from indexer.errors import ImageRefusedError, Refusal
 from indexer.hashing import hash_image
-from indexer.hashing.decode import SMALLEST_SIDE
 from indexer.hashing.formats import sniff
 from indexer.hashing.modes import flattened
+from indexer.hashing.opening import SMALLEST_SIDE
 from indexer.model import DIGEST_BYTES, Background, HashedImage
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -289,11 +290,14 @@ def test_an_orientation_beyond_eight_is_ignored() -> None:
         (b"P5.js is a library", Refusal.NOT_AN_IMAGE),
         (b"RIFF\x24\0\0\0WAVEfmt ", Refusal.NOT_AN_IMAGE),
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", Refusal.NOT_AN_IMAGE),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Refusal.UNSUPPORTED_FORMAT),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Refusal.CORRUPT),
         (b"\0\0\0\x0cJXL \r\n\x87\n", Refusal.UNSUPPORTED_FORMAT),
         (b"\xff\x0a\xfa\x1f", Refusal.UNSUPPORTED_FORMAT),
         (b"\0\0\0\x0cjP  \r\n\x87\n", Refusal.UNSUPPORTED_FORMAT),
-        (b'<?xml version="1.0"?><SVG xmlns="">', Refusal.UNSUPPORTED_FORMAT),
+        (b'<?xml version="1.0"?><SVG xmlns="">', Refusal.VECTOR_IMAGE),
+        (gzip.compress(b'<?xml version="1.0"?><svg xmlns="">' + bytes(5000)), Refusal.VECTOR_IMAGE),
+        (gzip.compress(b"<html>" + bytes(5000)), Refusal.NOT_AN_IMAGE),
+        (b"\x1f\x8b\x08" + b"<svg" * 9, Refusal.NOT_AN_IMAGE),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9", Refusal.UNSUPPORTED_FORMAT),
         (b"%PDF-1.7", Refusal.UNSUPPORTED_FORMAT),
         (b"\xd7\xcd\xc6\x9a", Refusal.UNSUPPORTED_FORMAT),
@@ -301,7 +305,7 @@ def test_an_orientation_beyond_eight_is_ignored() -> None:
         (encode(Image.new("RGB", (1, 1))), Refusal.TOO_SMALL),
         (encode(Image.new("RGB", (500, SMALLEST_SIDE - 1))), Refusal.TOO_SMALL),
         (encode(PHOTO)[:2000], Refusal.TRUNCATED),
-        (encode(PHOTO, "JPEG")[:9000], Refusal.TRUNCATED),
+        (encode(PHOTO, "JPEG")[:5000], Refusal.TRUNCATED),
         (encode(PHOTO, "GIF")[:9000], Refusal.TRUNCATED),
         (encode(PHOTO, "BMP")[:9000], Refusal.TRUNCATED),
         (encode(PHOTO, "JPEG")[:20] + b"\0" * 3000, Refusal.CORRUPT),

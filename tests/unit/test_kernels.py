@@ -17,8 +17,9 @@ from PIL import Image
 from delist.ops.pictures import Pixels, draw_photo, draw_pixels, encode
 from indexer.errors import ImageRefusedError
 from indexer.hashing import jpeg
-from indexer.hashing.decode import decode
+from indexer.hashing.decode import Layer, decode_here
 from indexer.hashing.modes import packed
+from indexer.hashing.opening import Limits
 from indexer.hashing.paths import cpp_blocks, web_blocks
 from indexer.hashing.pdq import digests_of_blocks, quality_of
 from indexer.hashing.variants import digests_of, transform
@@ -127,13 +128,20 @@ def test_pillows_pictures_are_packed_whole() -> None:
         )
 
 
+LIMITS = Limits(max_bytes=1 << 20, max_pixels=1 << 20, max_frames=8, timeout_s=20)
+
+
 def outcome(data: bytes) -> object:
     try:
-        decoded = decode(data, max_bytes=1 << 20, max_pixels=1 << 20)
+        parts = list(decode_here(data, LIMITS))
     except ImageRefusedError as error:
         return error.code, str(error)
-    pixels = [(seen, (array & 0xFFFFFF).tobytes()) for seen, array in decoded.pixels]
-    return pixels, decoded.orientation, decoded.width, decoded.height
+    return [
+        (part.frame, part.background, part.partial, (part.pixels & 0xFFFFFF).tobytes())
+        if isinstance(part, Layer)
+        else part
+        for part in parts
+    ]
 
 
 @settings(max_examples=300, deadline=None)
