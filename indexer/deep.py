@@ -22,17 +22,15 @@ import lmdb
 import numpy as np
 
 from indexer.hashing.borders import find_parts
+from indexer.hashing.fitting import Fit, digests_of_guesses, fit
 from indexer.hashing.guesses import (
     GUESS_SETS,
     PART_SET,
     WHOLE,
-    Fit,
     Guess,
     GuessSet,
     Rectangle,
     Reduced,
-    digests_of_guesses,
-    fit,
     guesses_of,
 )
 from indexer.model import DIGEST_BYTES

@@ -5,7 +5,7 @@ lay: how much of it is missing beyond each edge of the copy, in shares of the co
 what is missing is taken from the edge. Negative: the frame lies inside the copy.
 """
 
-# ruff: noqa: C901, PLR0913, PLR0917 - a kernel is one nest of loops
+# ruff: noqa: C901, PLR0912, PLR0913, PLR0917 - a kernel is one nest of loops
 
 from typing import Any, TypeAlias
 
@@ -98,24 +98,30 @@ def _resample(
     aspect: _Real,
     out: Singles,
 ) -> None:
-    n, m = luma.shape[0], out.shape[0]
-    cosine, sine = np.float32(np.cos(radians)), np.float32(np.sin(radians))
-    most = np.float32(n - 1)
+    n, m = np.float32(luma.shape[0]), np.float32(out.shape[0])
+    most, last = n - _ONE, luma.shape[0] - 2
     # Where a sample of the output covers more than one of the input, a few are averaged.
     times = max(1, int(np.ceil(max(width, height) * n / m - 0.01)))
-    weight = np.float32(1.0 / (times * times))
-    for i in range(m):
-        for j in range(m):
+    weight = _ONE / np.float32(times * times)
+    cosine, sine = np.float32(np.cos(radians)), np.float32(np.sin(radians))
+    part = n / (m * np.float32(times))
+    x_right, y_right = width * cosine * part, -width * sine * aspect * part
+    x_down, y_down = height * sine / aspect * part, height * cosine * part
+    middle = (m * np.float32(times) - _ONE) / np.float32(2)
+    x_first = (left + width / np.float32(2)) * n - _HALF - middle * (x_right + x_down)
+    y_first = (top + height / np.float32(2)) * n - _HALF - middle * (y_right + y_down)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
             total = np.float32(0)
             for a in range(times):
-                v = ((i + (a + _HALF) / times) / m - _HALF) * height
+                down = np.float32(i * times + a)
                 for b in range(times):
-                    u = ((j + (b + _HALF) / times) / m - _HALF) * width
-                    x = (u * cosine + v * sine / aspect + left + width / 2) * n - _HALF
-                    y = (v * cosine - u * sine * aspect + top + height / 2) * n - _HALF
+                    right = np.float32(j * times + b)
+                    x = x_first + down * x_down + right * x_right
+                    y = y_first + down * y_down + right * y_right
                     x, y = min(max(x, np.float32(0)), most), min(max(y, np.float32(0)), most)
-                    x0, y0 = min(int(x), n - 2), min(int(y), n - 2)
-                    p, q = np.float32(x - x0), np.float32(y - y0)
+                    x0, y0 = min(int(x), last), min(int(y), last)
+                    p, q = x - np.float32(x0), y - np.float32(y0)
                     upper = luma[y0, x0] + p * (luma[y0, x0 + 1] - luma[y0, x0])
                     lower = luma[y0 + 1, x0] + p * (luma[y0 + 1, x0 + 1] - luma[y0 + 1, x0])
                     total += upper + q * (lower - upper)
@@ -150,32 +156,32 @@ def resample(
 
 @inlined
 def _fold(before: _Real, after: _Real, cosines: Singles, row: Singles, out: Singles) -> None:
-    """Fold frame, filter, decimation and frequencies 1-16 along one axis: float32[16, SIDE].
+    """Fold frame, filter, decimation and frequencies 1-16 along one axis: float32[SIDE, 16].
 
     Args:
         before, after: what is missing on either side.
-        cosines: float32[16, 64].
+        cosines: float32[64, 16].
         row: float32[SIDE + 1] of zeros, left so.
     """
     out[:] = 0
-    scale = np.float32((1.0 + before + after) * SIDE / _CANVAS)
-    shift = np.float32(before * SIDE)
+    scale = (_ONE + before + after) * np.float32(SIDE / _CANVAS)
+    shift = before * np.float32(SIDE) + _HALF
+    most = np.float32(SIDE - 1)
     for i in range(_BLOCK):
         first, last = SIDE, 0
         for tap in range(_TAPS):
-            place = min(_STEP * i + tap, _CANVAS - 1)
-            x = (place + _HALF) * scale - shift - _HALF
-            x = min(max(x, np.float32(0)), np.float32(SIDE - 1))
+            place = np.float32(min(_STEP * i + tap, _CANVAS - 1)) + _HALF
+            x = min(max(place * scale - shift, np.float32(0)), most)
             low = int(x)
             weight = np.float32(min(tap + 1, _TAPS - tap)) / np.float32(25)
-            part = np.float32(x - low)
+            part = x - np.float32(low)
             row[low] += weight * (_ONE - part)
             row[low + 1] += weight * part
             first, last = min(first, low), max(last, low + 1)
         for at in range(first, min(last, SIDE - 1) + 1):
             share = row[at]
             for f in range(_FREQUENCIES):
-                out[f, at] += cosines[f, i] * share
+                out[at, f] += cosines[i, f] * share
         row[first : last + 1] = 0
 
 
@@ -185,8 +191,8 @@ def folds(frames: Singles, cosines: Singles, out: Singles) -> None:
 
     Args:
         frames: float32[n, 2]: what is missing before and after.
-        cosines: float32[16, 64], frequency first.
-        out: float32[n, 16, SIDE], written.
+        cosines: float32[64, 16], frequency last.
+        out: float32[n, SIDE, 16], written.
     """
     row = np.zeros(SIDE + 1, np.float32)
     for i in range(len(frames)):
@@ -250,45 +256,47 @@ def coarse(luma: Singles, vertical: Singles, horizontal: Singles, digests: Bytes
 
 
 @inlined
-def _cost(values: Singles, symmetry: int, target: Bytes, moved: Singles) -> _Real:
-    """Return the share of all margins that lies on the wrong side of the median."""
-    for i in range(_FREQUENCIES):
-        for j in range(_FREQUENCIES):
-            moved[_FREQUENCIES * i + j] = _signed(values[i, j], i, j, symmetry)
-    median = select(moved, _LOWER_MEDIAN)
-    wrong, total = np.float32(0), np.float32(0)
-    for i in range(_FREQUENCIES):
-        for j in range(_FREQUENCIES):
-            margin = _signed(values[i, j], i, j, symmetry) - median
-            total += abs(margin)
-            if (margin > 0) != (target[_FREQUENCIES * i + j] != 0):
-                wrong += abs(margin)
-    return wrong / max(total, np.float32(1e-6))
+def _halve(fold: Singles, luma: Singles, half: Singles) -> None:
+    """Take the vertical frequencies: float32[16, SIDE] from a fold and the luma."""
+    half[:] = 0
+    for y in range(SIDE):
+        source = luma[y]
+        for f in range(_FREQUENCIES):
+            weight, row = fold[y, f], half[f]
+            for x in range(SIDE):
+                row[x] += weight * source[x]
 
 
 @inlined
-def _fold_across(
-    frame: Singles, cosines: Singles, row: Singles, fold: Singles, across: Singles
-) -> None:
-    """Fold along the horizontal axis, turned so that many sums are made at once."""
-    _fold(frame[2], frame[3], cosines, row, fold)
-    for f in range(_FREQUENCIES):
-        for x in range(SIDE):
-            across[x, f] = fold[f, x]
+def _cost(values: Singles, target: Bytes, moved: Singles) -> _Real:
+    """Return the share of all margins that lies on the wrong side of the median."""
+    for i in range(_FREQUENCIES):
+        for j in range(_FREQUENCIES):
+            moved[_FREQUENCIES * i + j] = values[i, j]
+    median = np.float32(select(moved, _LOWER_MEDIAN))
+    wrong, total = np.float32(0), np.float32(1e-6)
+    for i in range(_FREQUENCIES):
+        for j in range(_FREQUENCIES):
+            margin = values[i, j] - median
+            total += abs(margin)
+            if (margin > 0) != (target[_FREQUENCIES * i + j] != 0):
+                wrong += abs(margin)
+    return wrong / total
 
 
 @kernel(
-    _SINGLES_2, types.float32, _SINGLES_2, types.int64, array(types.uint8, 1, readonly=True),
-    _SINGLES_2, types.int64, _SINGLES_1, _SINGLES_2,
+    _SINGLES_2, types.float32, _SINGLES_2, _SINGLES_2, array(types.uint8, 1, readonly=True),
+    _SINGLES_2, types.int64, types.float32, _SINGLES_1, _SINGLES_2,
 )  # fmt: skip
 def refine(
     luma: Singles,
     aspect: _Real,
-    cosines: Singles,
-    symmetry: int,
+    down_cosines: Singles,
+    across_cosines: Singles,
     target: Bytes,
     moves: Singles,
     levels: int,
+    promising: _Real,
     frame: Singles,
     values: Singles,
 ) -> None:
@@ -300,57 +308,67 @@ def refine(
     Args:
         luma: float32[SIDE, SIDE] of the copy, or of a rectangle in it.
         aspect: its width through its height, in pixels.
-        cosines: float32[16, 64].
-        symmetry: 0-3: what is done to the frequencies: 1 mirrors, 2 flips.
+        down_cosines, across_cosines: float32[64, 16]; with their signs changed where the
+            variant mirrors or flips.
         target: uint8[256]: bits of the digest, vertical frequency first; turned over the
             diagonal by the caller where the variant is.
         moves: float32[n, 5]: what to try adding to a frame.
         levels: how often the moves are tried, halved after each; 0 leaves the frame as it is.
+        promising: share of the margins above which it is given up after the first level.
         frame: float32[5]: top, bottom, left, right, angle in radians; the start, then the end.
-        values: float32[16, 16], written: the frequencies there, after ``symmetry``.
+        values: float32[16, 16], written: the frequencies there.
     """
     row, moved = np.zeros(SIDE + 1, np.float32), np.empty(_BITS, np.float32)
     turned, tried_turned = np.empty((SIDE, SIDE), np.float32), np.empty((SIDE, SIDE), np.float32)
-    fold, across = np.empty((16, SIDE), np.float32), np.empty((SIDE, 16), np.float32)
+    fold, across = np.empty((SIDE, 16), np.float32), np.empty((SIDE, 16), np.float32)
     half, tried_half = np.empty((16, SIDE), np.float32), np.empty((16, SIDE), np.float32)
     tried, tried_values = np.empty(5, np.float32), np.empty((16, 16), np.float32)
+    kept_across = np.empty((SIDE, 16), np.float32)
     zero, whole = np.float32(0), np.float32(1)
     _resample(luma, zero, zero, whole, whole, frame[_TURN], aspect, turned)
-    _fold(frame[0], frame[1], cosines, row, fold)
-    _multiply(fold, turned, half)
-    _fold_across(frame, cosines, row, fold, across)
-    _multiply(half, across, values)
-    best = _cost(values, symmetry, target, moved)
+    _fold(frame[0], frame[1], down_cosines, row, fold)
+    _halve(fold, turned, half)
+    _fold(frame[2], frame[3], across_cosines, row, kept_across)
+    _multiply(half, kept_across, values)
+    best = _cost(values, target, moved)
     size = _ONE
-    for _ in range(levels):
+    for level in range(levels):
         helped = True
         while helped:
             helped = False
             for move in range(2 * len(moves)):
                 step = moves[move >> 1]
-                sign = size if move & 1 else -size
+                sign = -size if move & 1 else size
                 for k in range(5):
                     tried[k] = frame[k] + sign * step[k]
                 if np.abs(tried[:_EDGES]).max() > _LARGEST_SHARE:
                     continue
-                turns, upright = step[_TURN] != 0, step[0] == 0 and step[1] == 0
+                turns = step[_TURN] != 0
+                down = step[0] != 0 or step[1] != 0
+                sideways = step[2] != 0 or step[3] != 0
                 if turns:
                     _resample(luma, zero, zero, whole, whole, tried[_TURN], aspect, tried_turned)
-                if turns or not upright:
-                    _fold(tried[0], tried[1], cosines, row, fold)
-                    _multiply(fold, tried_turned if turns else turned, tried_half)
-                _fold_across(tried, cosines, row, fold, across)
-                _multiply(half if upright and not turns else tried_half, across, tried_values)
-                cost = _cost(tried_values, symmetry, target, moved)
+                if turns or down:
+                    _fold(tried[0], tried[1], down_cosines, row, fold)
+                    _halve(fold, tried_turned if turns else turned, tried_half)
+                if sideways:
+                    _fold(tried[2], tried[3], across_cosines, row, across)
+                _multiply(
+                    tried_half if turns or down else half,
+                    across if sideways else kept_across,
+                    tried_values,
+                )
+                cost = _cost(tried_values, target, moved)
                 if cost < best:
                     best, helped = cost, True
                     frame[:] = tried
                     values[:] = tried_values
                     if turns:
                         turned[:] = tried_turned
-                    if turns or not upright:
+                    if turns or down:
                         half[:] = tried_half
+                    if sideways:
+                        kept_across[:] = across
         size /= 2
-    for i in range(_FREQUENCIES):
-        for j in range(_FREQUENCIES):
-            values[i, j] = _signed(values[i, j], i, j, symmetry)
+        if level == 0 and best > promising:
+            break

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from delist.ops.pictures import draw_photo
+from indexer.hashing.fitting import digests_of_guesses, fit, margin_weights
 from indexer.hashing.guesses import (
     GUESS_SETS,
     PART_SET,
@@ -16,10 +17,7 @@ from indexer.hashing.guesses import (
     Frame,
     Guess,
     GuessSet,
-    digests_of_guesses,
-    fit,
     guesses_of,
-    margin_weights,
 )
 from indexer.hashing.variants import HASHED, transform
 from indexer.model import Variant

@@ -1,0 +1,184 @@
+"""What guesses of edits hash to, and how near one comes to a signal.
+
+A guess only changes weights along the two axes: filter, decimation and DCT are linear, and
+fold with the frame into 16 weighted sums along each axis. Formulas: ``pdq``; *web* filter:
+``paths``.
+
+Mismatches are weighed by margin: the feed knows of each frequency on which side of the
+median it lies, but of the image we know by how much. Ranked by that, the bits of an edited
+copy differ where they nearly were equal, those of another image anywhere.
+"""
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from math import degrees, radians
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.hashing.guesses import WHOLE, Frame, Guess, GuessSet, Rectangle, Reduced
+from indexer.hashing.pdq import cosines
+from indexer.hashing.variants import HASHED
+from indexer.model import DIGEST_BITS, DIGEST_BYTES
+
+_EDGES, _TURN = 4, 4
+_LEVELS = 4
+_FREQUENCIES = 16
+_TURNED_OVER = 4  # the variants from here on swap the axes
+
+_MOVES = np.array(
+    [
+        *((1, 0, 0, 0, 0), (0, 1, 0, 0, 0), (0, 0, 1, 0, 0), (0, 0, 0, 1, 0)),  # one edge
+        *((1, -1, 0, 0, 0), (0, 0, 1, -1, 0)),  # the place
+        *((1, 1, 0, 0, 0), (0, 0, 1, 1, 0), (1, 1, 1, 1, 0)),  # the size
+        (0, 0, 0, 0, 0.9),  # the angle
+    ],
+    np.float32,
+) * np.float32(0.02)
+"""Top, bottom, left, right in shares, angle in radians: 2 %, and one degree."""
+
+_MOST_COVERED = 2.01
+PROMISING = 0.3
+"""Share of all margins on the wrong side, after the first moves, from which a search goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """How close a guess comes to a digest.
+
+    Attributes:
+        distance_bits: Hamming distance, 0-256.
+        weighted_bits: the same with every bit weighted by the rank of its margin, so that
+            unrelated images are at 128 too; spread 9.2 bits where Hamming has 8.2.
+    """
+
+    guess: Guess
+    distance_bits: int
+    weighted_bits: float
+
+
+def digests_of_guesses(
+    reduced: Reduced, guess_set: GuessSet, rectangle: Rectangle = WHOLE
+) -> NDArray[np.uint8]:
+    """Hash an image in all guesses of a set: uint8[n, 32]."""
+    from indexer.hashing import guess_kernels  # noqa: PLC0415
+
+    vertical, horizontal = _folds(guess_set.axis)
+    frames = len(guess_set.axis) ** 2
+    chosen = [HASHED.index(variant) for variant in guess_set.variants]
+    parts = []
+    for turn in guess_set.turns_deg:
+        digests = np.empty((frames * len(HASHED), DIGEST_BYTES), np.uint8)
+        luma = _part(reduced, rectangle, turn)
+        guess_kernels.coarse(luma, vertical, horizontal, digests)
+        parts.append(digests.reshape(frames, len(HASHED), DIGEST_BYTES)[:, chosen])
+    return np.concatenate(parts).reshape(-1, DIGEST_BYTES)
+
+
+def fit(reduced: Reduced, guess: Guess, digest: bytes, *, refined: bool) -> Fit:
+    """Measure how close a guess comes to a digest; ``refined``: from there, how close it can.
+
+    Args:
+        digest: 32 bytes, a signal's.
+    """
+    from indexer.hashing import guess_kernels  # noqa: PLC0415
+
+    frame, place = guess.frame, HASHED.index(guess.variant)
+    _, _, width, height = frame.rectangle
+    bits = np.unpackbits(np.frombuffer(digest, np.uint8))[::-1].reshape(_FREQUENCIES, -1)
+    target = np.ascontiguousarray(bits.T if place >= _TURNED_OVER else bits).reshape(-1)
+    start = [frame.top, frame.bottom, frame.left, frame.right, radians(frame.turn_deg)]
+    moved = np.array(start, np.float32)
+    values = np.empty((_FREQUENCIES, _FREQUENCIES), np.float32)
+    guess_kernels.refine(
+        _part(reduced, frame.rectangle, 0.0),
+        reduced.aspect * width / height,
+        _cosines(turned_over=bool(place & 2)),
+        _cosines(turned_over=bool(place & 1)),
+        target,
+        _MOVES,
+        _LEVELS if refined else 0,
+        PROMISING,
+        moved,
+        values,
+    )
+    wrong = (values > _lower_median(values)).reshape(-1) != target
+    edges = [float(share) for share in moved[:_EDGES]]
+    return Fit(
+        guess=Guess(
+            frame=Frame(
+                top=edges[0], bottom=edges[1], left=edges[2], right=edges[3],
+                turn_deg=degrees(float(moved[_TURN])), rectangle=frame.rectangle,
+            ),
+            variant=guess.variant,
+        ),
+        distance_bits=int(wrong.sum()),
+        weighted_bits=float(margin_weights(values)[wrong].sum()),
+    )  # fmt: skip
+
+
+def margin_weights(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Weigh each of 256 frequencies by the rank of its distance from the median; mean 1."""
+    margins = np.abs(values - _lower_median(values)).reshape(-1)
+    ranks = np.empty(DIGEST_BITS, np.int64)
+    ranks[np.argsort(margins, kind="stable")] = np.arange(DIGEST_BITS)
+    return np.asarray((ranks + 0.5) / (DIGEST_BITS / 2))
+
+
+def _lower_median(values: NDArray[np.float32]) -> np.float32:
+    middle = DIGEST_BITS // 2 - 1
+    return np.float32(np.partition(values.reshape(-1), middle)[middle])
+
+
+def _part(reduced: Reduced, rectangle: Rectangle, turn_deg: float) -> NDArray[np.float32]:
+    """Cut a part out, once: float32[SIDE, SIDE]."""
+    held = reduced.parts.get((rectangle, turn_deg))
+    if held is not None:
+        return held
+    from indexer.hashing import guess_kernels  # noqa: PLC0415
+
+    side = guess_kernels.SIDE
+    if rectangle == WHOLE and not turn_deg:
+        luma = _halved(reduced.luma, len(reduced.luma) // side)
+    else:
+        # Four samples are averaged for each of the part; more, and fewer are taken as well.
+        covered = max(rectangle[2:]) * len(reduced.luma) / side
+        source = _halved(reduced.luma, 2) if covered > _MOST_COVERED else reduced.luma
+        left, top, width, height = rectangle
+        luma = np.empty((side, side), np.float32)
+        guess_kernels.resample(
+            source, left, top, width, height, radians(turn_deg), reduced.aspect, luma
+        )
+    reduced.parts[rectangle, turn_deg] = luma
+    return luma
+
+
+def _halved(luma: NDArray[np.float32], times: int) -> NDArray[np.float32]:
+    side = len(luma) // times
+    rows = luma.reshape(side, times, -1).sum(axis=1)
+    means = rows.reshape(side, side, times).sum(axis=2) / np.float32(times * times)
+    return np.ascontiguousarray(means, np.float32)
+
+
+@lru_cache(maxsize=16)
+def _folds(
+    axis: tuple[tuple[float, float], ...],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    from indexer.hashing import guess_kernels  # noqa: PLC0415
+
+    folds = np.empty((len(axis), guess_kernels.SIDE, _FREQUENCIES), np.float32)
+    guess_kernels.folds(np.array(axis, np.float32), _cosines(turned_over=False), folds)
+    horizontal = np.ascontiguousarray(folds.transpose(1, 0, 2)).reshape(guess_kernels.SIDE, -1)
+    return np.ascontiguousarray(horizontal.T), horizontal
+
+
+@cache
+def _cosines(*, turned_over: bool) -> NDArray[np.float32]:
+    """Frequencies 1-16 of the DCT, frequency last: float32[64, 16].
+
+    ``turned_over``: of the axis read from its end, which changes the sign of the odd ones.
+    """
+    table = np.array(cosines(), np.float32)
+    if turned_over:
+        table[:, ::2] *= -1
+    return table
