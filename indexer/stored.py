@@ -40,6 +40,9 @@ from indexer.store.locks import alone
 SEGMENT_CHUNKS = 2_560
 """Chunks of a segment: 655,360 rows, 10.5 million digests."""
 
+LEAST_DIGESTS = 1_000_000
+"""Digests of a segment below which none is kept: streaming takes no longer than loading one."""
+
 _BUILD_S = 1.5e-6
 """Seconds that building takes for each digest, before it was measured."""
 _LOOKUP_S = 6e-12
@@ -91,12 +94,14 @@ class StoredIndexes:
         *,
         most_bytes: int,
         segment_chunks: int = SEGMENT_CHUNKS,
+        least_digests: int = LEAST_DIGESTS,
     ) -> None:
         """Keep indexes in ``folder``, of at most ``most_bytes`` in all."""
         self._store = store
         self._factory = factory
         self._folder = folder
         self._most_bytes = most_bytes
+        self._least_digests = least_digests
         self.segment_chunks = segment_chunks
         self._mapped: dict[str, Segment] = {}
 
@@ -215,6 +220,8 @@ class StoredIndexes:
             chunks = len(self._stamps(txn, number))
             others = [pointer.name for n, pointer in self._pointers(txn).items() if n != number]
         digests = chunks * self._store.images.column.rows_per_chunk * DIGESTS_PER_ROW
+        if digests < self._least_digests:
+            return False
         held = sum(path.stat().st_size for name in others if (path := self._folder / name).exists())
         if held + digests * _INDEX_BYTES + _LEAST_INDEX_BYTES > self._most_bytes:
             return False

@@ -54,9 +54,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "index"
 
 
-def indexes(store: Store, folder: Path, most_bytes: int = PLENTY) -> StoredIndexes:
+def indexes(
+    store: Store, folder: Path, most_bytes: int = PLENTY, least_digests: int = 0
+) -> StoredIndexes:
     return StoredIndexes(
-        store, ExactIndexes(), folder, most_bytes=most_bytes, segment_chunks=CHUNKS
+        store,
+        ExactIndexes(),
+        folder,
+        most_bytes=most_bytes,
+        segment_chunks=CHUNKS,
+        least_digests=least_digests,
     )
 
 
@@ -182,6 +189,15 @@ def test_scans_for_many_signals_do_not_ask_for_an_index(store: Store, folder: Pa
     index(store, make_images(600))
     stored = indexes(store, folder)
     stored.note_streamed(0, signals=10**9, seconds=10.0)
+
+    assert stored.build_due(now=NOW) == 0
+
+
+def test_none_is_built_for_few_hashes(store: Store, folder: Path) -> None:
+    """What streams in milliseconds has no index, however often it is streamed."""
+    index(store, make_images(600))
+    stored = indexes(store, folder, least_digests=20_000)
+    stored.note_streamed(0, signals=1, seconds=1e3)
 
     assert stored.build_due(now=NOW) == 0
 
