@@ -31,8 +31,8 @@ _FLAT_BELOW = 2_000
 """Digests from which nothing is left to a flat index: probable look-ups go through a
 multi-index, and the first look-up loads the kernels, however small it is."""
 
-_WORTH_LOADING = 1 << 20
-"""Pairs to be compared for which loading the kernels pays: a flat index takes milliseconds."""
+_WORTH_LOADING = 1 << 27
+"""Pairs that an index compares flat before it loads the kernels, which takes about as long."""
 
 
 class NeighbourIndex:
@@ -54,6 +54,7 @@ class NeighbourIndex:
         if len(digests) > MAX_SIGNALS:
             raise ValueError(f"one index holds up to {MAX_SIGNALS} digests, not {len(digests)}")
         self._digests = digests.copy()
+        self._compared = 0  # pairs; threads that add at once may lose some, which does no harm
 
     def __len__(self) -> int:
         """Count the digests held."""
@@ -112,10 +113,12 @@ class NeighbourIndex:
         return self._flat if len(self) < _FLAT_BELOW else MihIndex(self._digests)
 
     def _is_little(self, queries: int) -> bool:
-        """Tell whether to leave a look-up to the flat index: none has needed the kernels yet."""
+        """Tell whether to leave a look-up to the flat index, as long as little was asked."""
         pairs = queries * len(self)
-        loaded = load_kernels.cache_info().currsize > 0
-        return not pairs or (not loaded and len(self) < _FLAT_BELOW and pairs < _WORTH_LOADING)
+        self._compared += pairs
+        if not pairs or len(self) >= _FLAT_BELOW or load_kernels.cache_info().currsize:
+            return not pairs
+        return self._compared < _WORTH_LOADING
 
     def _matches(self, queries: Digests, allowed: NDArray[np.uint16]) -> NDArray[np.uint64]:
         """Return the matches of a chunk, packed as in ``neighbour_kernels`` and so in order."""
