@@ -17,8 +17,9 @@ Bytes stay in memory. Safe to call from several threads.
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
-from PIL import ImageFile, JpegImagePlugin
+from PIL import ImageFile
 
 from indexer.errors import ImageRefusedError, Refusal
 from indexer.hashing.formats import JPEG, Format
@@ -34,7 +35,6 @@ from indexer.hashing.modes import Pixels, flattened, packed
 from indexer.hashing.opening import (
     Limits,
     as_refusal,
-    check_size,
     format_of,
     load,
     open_image,
@@ -127,12 +127,12 @@ def _layers(data: bytes, image: ImageFile.ImageFile, form: Format, limits: Limit
     rest: Refusal | None = None
     with as_refusal():
         count = frame_count(data, image)
-        first, partial = _first_frame(data, image, max_pixels=limits.max_pixels)
-        if partial:
+        first, is_partial = _first_frame(data, image, form, max_pixels=limits.max_pixels)
+        if is_partial:
             rest = Refusal.TRUNCATED
         orientation = orientation_of(image)
     yield Head(orientation=orientation, mime=form.mime, width=width, height=height)
-    yield from _on_backgrounds(first, frame=0, partial=partial)
+    yield from _on_backgrounds(first, frame=0, is_partial=is_partial)
     del first
     reach = limits.max_pixels // (width * height)
     try:
@@ -148,7 +148,7 @@ def _layers(data: bytes, image: ImageFile.ImageFile, form: Format, limits: Limit
 
 
 def _first_frame(
-    data: bytes, image: ImageFile.ImageFile, *, max_pixels: int
+    data: bytes, image: ImageFile.ImageFile, form: Format, *, max_pixels: int
 ) -> tuple[ImageFile.ImageFile | Pixels, bool]:
     """Decode the first frame, and say whether a part of it is missing."""
     fast = decode_jpeg(data, image)
@@ -158,30 +158,25 @@ def _first_frame(
         with as_refusal():
             load(image, max_pixels=max_pixels)
     except ImageRefusedError as error:
-        if error.code is not Refusal.TRUNCATED or not _is_jpeg(image):
+        if error.code is not Refusal.TRUNCATED or form is not JPEG:
             raise
-        left = what_is_left(data)
+        left = what_is_left(data, partial(open_image, form=form, max_pixels=max_pixels))
         if left is None or left[1] < LEAST_SHARE:
             raise
-        check_size(left[0].size, max_pixels=max_pixels)
         return left[0], True
     return image, False
 
 
-def _is_jpeg(image: ImageFile.ImageFile) -> bool:
-    return isinstance(image, JpegImagePlugin.JpegImageFile)
-
-
 def _on_backgrounds(
-    picture: ImageFile.ImageFile | Pixels, *, frame: int, partial: bool = False
+    picture: ImageFile.ImageFile | Pixels, *, frame: int, is_partial: bool = False
 ) -> Iterator[Layer]:
-    """Flatten a frame; every layer before the next is made, so that one is held at a time."""
+    """Flatten a frame; the array of a layer is made when it is asked for."""
     if not isinstance(picture, ImageFile.ImageFile):
-        yield Layer(frame=frame, partial=partial, pixels=picture)
+        yield Layer(frame=frame, partial=is_partial, pixels=picture)
         return
     with as_refusal():
         seen = flattened(picture)
     for background, image in seen:
         with as_refusal():
             pixels = packed(image)
-        yield Layer(frame=frame, background=background, partial=partial, pixels=pixels)
+        yield Layer(frame=frame, background=background, partial=is_partial, pixels=pixels)

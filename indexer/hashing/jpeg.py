@@ -7,7 +7,7 @@ and grey, any warning of the decoder, a header that the two read differently, an
 all of them where simplejpeg is not installed: it changes the time, nothing else.
 """
 
-from io import BytesIO
+from collections.abc import Callable
 
 import numpy as np
 from PIL import ImageFile, JpegImagePlugin
@@ -89,7 +89,9 @@ def has_plain_header(data: bytes) -> bool:
     return False
 
 
-def what_is_left(data: bytes) -> tuple[ImageFile.ImageFile, float] | None:
+def what_is_left(
+    data: bytes, open_: Callable[[bytes], ImageFile.ImageFile]
+) -> tuple[ImageFile.ImageFile, float] | None:
     """Decode a JPEG file that ends too early, as browsers do, and say how much of it is there.
 
     A progressive file has all its rows as soon as its first scan is whole; they are only less
@@ -98,6 +100,7 @@ def what_is_left(data: bytes) -> tuple[ImageFile.ImageFile, float] | None:
 
     Args:
         data: encoded bytes, within all limits.
+        open_: reads the header of a JPEG file.
 
     Returns:
         The loaded image, as large as its header says, and the share of its rows that was
@@ -111,8 +114,8 @@ def what_is_left(data: bytes) -> tuple[ImageFile.ImageFile, float] | None:
     for cut in (len(data), before):
         if cut <= 0:
             return None
-        image = JpegImagePlugin.JpegImageFile(BytesIO(data[:cut] + _END))
         try:
+            image = open_(data[:cut] + _END)
             image.load()
         except OSError:
             continue
