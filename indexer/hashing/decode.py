@@ -161,9 +161,9 @@ def _first_frame(
         if error.code is not Refusal.TRUNCATED or form is not JPEG:
             raise
         left = what_is_left(data, partial(open_image, form=form, max_pixels=max_pixels))
-        if left is None or left[1] < LEAST_SHARE:
+        if left is None or left.share < LEAST_SHARE:
             raise
-        return left[0], True
+        return left.image, not left.is_whole
     return image, False
 
 

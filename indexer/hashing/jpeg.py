@@ -8,6 +8,7 @@ all of them where simplejpeg is not installed: it changes the time, nothing else
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import ImageFile, JpegImagePlugin
@@ -33,6 +34,21 @@ _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _SEGMENTS = (_SCAN, b"\xff\xc4", b"\xff\xdb", b"\xff\xdd")
 _FILL = (127, 128)
 _MOST_SEGMENTS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What is left of a JPEG file that ends too early.
+
+    Attributes:
+        image: loaded, and as large as its header says.
+        share: of its rows, from the top to the last that is not wholly filling, 0-1.
+        is_whole: the last pixel is there too: nothing but the end marker is missing.
+    """
+
+    image: ImageFile.ImageFile
+    share: float
+    is_whole: bool
 
 
 def decode_jpeg(data: bytes, image: ImageFile.ImageFile) -> Pixels | None:
@@ -89,9 +105,7 @@ def has_plain_header(data: bytes) -> bool:
     return False
 
 
-def what_is_left(
-    data: bytes, open_: Callable[[bytes], ImageFile.ImageFile]
-) -> tuple[ImageFile.ImageFile, float] | None:
+def what_is_left(data: bytes, open_: Callable[[bytes], ImageFile.ImageFile]) -> Remains | None:
     """Decode a JPEG file that ends too early, as browsers do, and say how much of it is there.
 
     A progressive file has all its rows as soon as its first scan is whole; they are only less
@@ -103,8 +117,7 @@ def what_is_left(
         open_: reads the header of a JPEG file.
 
     Returns:
-        The loaded image, as large as its header says, and the share of its rows that was
-        decoded, 0-1; None when there is nothing.
+        What is left, or None when there is nothing.
 
     Raises:
         Exception: what Pillow raises.
@@ -119,13 +132,12 @@ def what_is_left(
             image.load()
         except OSError:
             continue
-        return image, _rows_there(np.asarray(image)) / image.height
+        pixels = np.asarray(image).reshape(image.height, image.width, -1)
+        is_there = ((pixels < _FILL[0]) | (pixels > _FILL[1])).any(axis=2)
+        rows = np.flatnonzero(is_there.any(axis=1))
+        return Remains(
+            image=image,
+            share=(int(rows[-1]) + 1) / image.height if len(rows) else 0.0,
+            is_whole=bool(is_there[-1, -1]) and not image.info.get("progressive"),
+        )
     return None
-
-
-def _rows_there(pixels: np.ndarray) -> int:
-    """Count the rows down to the last that is not wholly the decoder's filling."""
-    flat = pixels.reshape(len(pixels), -1)
-    low, high = flat.min(axis=1), flat.max(axis=1)
-    there = np.flatnonzero((low < _FILL[0]) | (high > _FILL[1]))
-    return int(there[-1]) + 1 if len(there) else 0

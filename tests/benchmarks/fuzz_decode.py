@@ -307,7 +307,8 @@ def main() -> int:
         "files": options.files, "seed": options.seed, "seconds": outcome.seconds,
         "outcomes": outcome.by_outcome, "slowest_s": outcome.slowest_s,
         "slowest": outcome.slowest, "grown_mib": round(outcome.grown_bytes / 2**20, 1),
-        "decoders_started": outcome.started, "decoders_peak_mib": _decoders_peak_mib(), "failures": outcome.failures,
+        "decoders_started": outcome.started, "decoders_peak_mib": _decoders_peak_mib(),
+        "failures": outcome.failures,
         "by_seed": dict(sorted(outcome.counts.items())),
     }  # fmt: skip
     print(json.dumps(document, indent=1))  # noqa: T201 - a script
