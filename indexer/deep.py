@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 import lmdb
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.hashing.borders import find_parts
-from indexer.hashing.fitting import Fit, digests_of_guesses, fit
+from indexer.hashing.fitting import FIRST_STEPS, LAST_STEPS, Fit, digests_of_guesses, fit
 from indexer.hashing.guesses import (
     GUESS_SETS,
     PART_SET,
@@ -37,15 +38,19 @@ from indexer.model import DIGEST_BYTES
 from indexer.store import Store
 from indexer.view import SignalView, SignalViews
 
+_ROUNDS = ((GUESS_SETS[0], PART_SET), GUESS_SETS[1:])
+"""Sets of guesses that are looked up together: the fewer look-ups, the cheaper each guess."""
+
 SEED_BITS = 80
 """How far a guess may be from a signal to be looked at: photos that have nothing in common
 hardly come closer."""
 
-_SCREENED, _REFINED = 24, 6
+_SCREENED, _REFINED = 20, 4
 """Signals of an image that are screened, and that are refined."""
 
-_WORTH_REFINING = 96.0
-"""Weighted bits of a guess beyond which refining has not helped in any trial."""
+_WORTH_REFINING, _WORTH_GOING_ON = 72.0, 54.0
+"""Weighted bits beyond which refining a guess, or going on after the first moves, has hardly
+ever helped."""
 
 
 @dataclass(slots=True)
@@ -85,60 +90,75 @@ class DeepSearch:
         under_way = [search for search in searches if search is not None]
         if under_way:
             _spend(under_way, started)
-        for guess_set in (*GUESS_SETS[:1], PART_SET, *GUESS_SETS[1:]):
-            left = [search for search in under_way if search.seconds > 0]
-            self._guess(view, left, guess_set)  # (1)
+        for sets in _ROUNDS:
+            self._guess(view, [search for search in under_way if search.seconds > 0], sets)  # (1)
         return [{} if search is None else self._judge(search) for search in searches]
 
     def _begin(self, reduced: Reduced) -> _Search:
         return _Search(reduced, find_parts(reduced), self._budget_s, {})
 
-    def _guess(self, view: SignalView, searches: list[_Search], guess_set: GuessSet) -> None:
+    def _guess(self, view: SignalView, searches: list[_Search], sets: tuple[GuessSet, ...]) -> None:
         started = time.perf_counter()
-        places, digests = [], []
+        digests: list[NDArray[np.uint8]] = []
+        asked: list[tuple[_Search, tuple[Guess, ...]]] = []
         for search in searches:
-            for rectangle in search.parts if guess_set is PART_SET else (WHOLE,):
-                places.append((search, rectangle))
-                digests.append(digests_of_guesses(search.reduced, guess_set, rectangle))
-        if not places:
+            for guess_set in sets:
+                for rectangle in search.parts if guess_set is PART_SET else (WHOLE,):
+                    digests.append(digests_of_guesses(search.reduced, guess_set, rectangle))
+                    asked.append((search, guesses_of(guess_set, rectangle)))
+        if not asked:
             return
-        queries = np.concatenate(digests)
-        rows, keys, distances = view.find_probable(queries, threshold_bits=SEED_BITS)
-        names = {rectangle: guesses_of(guess_set, rectangle) for _, rectangle in places}
-        for row, key, distance in zip(rows.tolist(), keys, distances.tolist(), strict=True):
-            place, number = divmod(row, len(guess_set))
-            search, rectangle = places[place]
+        ends = np.cumsum([len(made) for made in digests])
+        rows, keys, distances = view.find_probable(
+            np.concatenate(digests), threshold_bits=SEED_BITS
+        )
+        places = np.searchsorted(ends, rows, side="right")
+        for row, place, key, distance in zip(
+            (rows - ends[places]).tolist(), places.tolist(), keys, distances.tolist(), strict=True
+        ):
+            search, guesses = asked[place]
             held = search.met.get(key.tobytes())
             if held is None or distance < held[0]:
-                search.met[key.tobytes()] = distance, names[rectangle][number]
+                search.met[key.tobytes()] = distance, guesses[row]
         _spend(searches, started)
 
     def _judge(self, search: _Search) -> dict[bytes, Fit]:
         """Screen, refine and decide."""
+        reduced = search.reduced
         nearest = sorted(search.met.items(), key=lambda entry: entry[1][0])[:_SCREENED]
-        found: dict[bytes, Fit] = {}
         with self._store.read() as txn:
             digests = {key: digest for key, _ in nearest if (digest := self._digest(txn, key))}
         screened = sorted(
             (
-                (fit(search.reduced, guess, digests[key], refined=False), key)
+                (fit(reduced, guess, digests[key]), key)
                 for key, (_, guess) in nearest
                 if key in digests
             ),
             key=lambda entry: entry[0].weighted_bits,
         )  # (2)
+        found: dict[bytes, Fit] = {}
         for rough, key in screened[:_REFINED]:
             if rough.weighted_bits > _WORTH_REFINING:
                 break
-            best = fit(search.reduced, rough.guess, digests[key], refined=True)  # (3)
-            best = min(rough, best, key=lambda one: one.weighted_bits)
+            best = _refined(reduced, rough, digests[key])  # (3)
             if best.weighted_bits <= self._threshold_bits:  # (4)
                 found[key] = best
+        reduced.parts.clear()
         return found
 
     def _digest(self, txn: lmdb.Transaction, key: bytes) -> bytes | None:
         signal = self._store.signals.find(txn, key)
         return signal.digest if signal is not None and len(signal.digest) == DIGEST_BYTES else None
+
+
+def _refined(reduced: Reduced, rough: Fit, digest: bytes) -> Fit:
+    best = rough
+    for steps in (FIRST_STEPS, LAST_STEPS):
+        moved = fit(reduced, best.guess, digest, steps=steps)
+        best = min(best, moved, key=lambda one: one.weighted_bits)
+        if best.weighted_bits > _WORTH_GOING_ON:
+            break
+    return best
 
 
 def _spend(searches: list[_Search], started: float) -> None:

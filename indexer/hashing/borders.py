@@ -1,14 +1,16 @@
 """Finding the picture in the picture: borders, letter-boxes, screenshots, blurred surroundings.
 
 Looked for in a small reduction of an image, so edges are right to about one part in a
-hundred; the search that follows (``guesses``) moves them to their place. Four views of where
+hundred; the search that follows (``guesses``) moves them to their place. Five views of where
 a picture ends, each of which may be wrong:
 
 (1) Borders: rows and columns at the rim that are flat are cut, in turns until none is.
-(2) Background: one brightness takes much of the image, and the picture is where whole rows,
-    and then whole columns, have other ones. Words and buttons fill only parts of a row.
-(3) Detail: what surrounds the picture is blurred, so neighbours differ less there.
-(4) Edges: straight lines through most of the image at which brightness steps, and steps more
+(2) Ground: words, buttons and pictures on a screen stand on one colour, with rows of nothing
+    else between them. The picture is the longest run without such a row.
+(3) Middle: what surrounds a picture in the middle is blurred, so nothing in it steps as
+    brightness does at the picture's two edges.
+(4) Detail: the same, wherever the picture is: neighbours differ less around it.
+(5) Edges: straight lines through most of the image at which brightness steps, and steps more
     than beside them.
 """
 
@@ -18,7 +20,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.hashing.guesses import Rectangle, Reduced
+from indexer.hashing.guesses import WHOLE, Rectangle, Reduced
 
 _Luma = NDArray[np.float32]
 _Box = tuple[int, int, int, int]  # first and last row, first and last column
@@ -26,15 +28,18 @@ _Box = tuple[int, int, int, int]  # first and last row, first and last column
 _SIDE = 128
 _LEAST_SHARE = 0.15
 """Least share of a side that a part has."""
-_MOST_PARTS = 6
+_MOST_PARTS = 4
 _NEAR = 0.02
 """Parts that differ by less in every edge are one."""
 
 _FLAT = 4.0
 """Spread of luma along a row, of 255, up to which it is flat: JPEG noise is below."""
-_LEVEL, _COMMON, _OTHER, _FILLED = 8, 0.12, 12.0, 0.7
-"""Width of a level of brightness, its share of an image that makes it a background, how far
-other brightness is from it, and the share of a row that is other where the picture is."""
+_COMMON, _SAME, _NOTHING = 0.06, 2.5, 0.96
+"""Share of an image that has the brightness of its ground, how far others of the ground may be
+from it, and their share in a row in which nothing else is."""
+_RIM, _STAND_OUT, _MIDDLES = 0.06, 3.0, 2
+"""Least width of what surrounds a picture in the middle, of the image; how much more brightness
+steps at its edges than in what is around; how many are taken along each axis."""
 _SHARP = 0.45
 """Detail of a row, of that of the rows with most, from which it belongs to the picture."""
 _GAP = 3
@@ -49,17 +54,16 @@ def find_parts(reduced: Reduced) -> tuple[Rectangle, ...]:
 
     None: nothing but the whole image.
     """
-    step = len(reduced.luma) // _SIDE
-    luma = reduced.luma.reshape(_SIDE, step, _SIDE, step).mean(axis=(1, 3))
     parts: list[Rectangle] = []
-    for box in _boxes(luma):
-        top, bottom, left, right = (place / _SIDE for place in box)
+    for top, bottom, left, right in _boxes(reduced.luma):
         part = (left, top, right - left, bottom - top)
         if min(part[2:]) < _LEAST_SHARE:
             continue
-        if all(_differ(part, other) for other in ((0.0, 0.0, 1.0, 1.0), *parts)):
+        if all(_differ(part, other) for other in (WHOLE, *parts)):
             parts.append(part)
-    return tuple(parts[:_MOST_PARTS])
+        if len(parts) == _MOST_PARTS:
+            break
+    return tuple(parts)
 
 
 def _differ(one: Rectangle, other: Rectangle) -> bool:
@@ -67,12 +71,21 @@ def _differ(one: Rectangle, other: Rectangle) -> bool:
     return bool(max(abs(a - b) for a, b in zip(*ends, strict=True)) > _NEAR)
 
 
-def _boxes(luma: _Luma) -> Iterator[_Box]:
-    inner = _without_borders(luma, (0, _SIDE, 0, _SIDE))
-    yield inner
-    for box in (*_off_background(luma), _where_sharp(luma)):
-        yield _without_borders(luma, box)
-    yield from _between_edges(luma, inner)
+def _boxes(luma: _Luma) -> Iterator[tuple[float, ...]]:
+    """List top, bottom, left and right of what may be the picture, in shares."""
+    fine, step = len(luma), len(luma) // _SIDE
+    small = luma.reshape(_SIDE, step, _SIDE, step).mean(axis=(1, 3))
+    inner = _without_borders(small, (0, _SIDE, 0, _SIDE))
+    yield _shares(inner, _SIDE)
+    for box in (*_on_ground(luma), *_in_the_middle(luma)):
+        yield _shares(box, fine)
+    yield _shares(_without_borders(small, _where_sharp(small)), _SIDE)
+    for box in _between_edges(small, inner):
+        yield _shares(box, _SIDE)
+
+
+def _shares(box: _Box, side: int) -> tuple[float, ...]:
+    return tuple(place / side for place in box)
 
 
 def _without_borders(luma: _Luma, box: _Box) -> _Box:
@@ -99,22 +112,35 @@ def _is_flat(line: _Luma) -> bool:
     return bool(ordered[len(line) - 1 - cut] - ordered[cut] <= _FLAT)
 
 
-def _off_background(luma: _Luma) -> Iterator[_Box]:
-    """Look for rows, and columns among them, that are not of a common brightness."""
-    levels = np.bincount((luma / _LEVEL).astype(np.intp).ravel(), minlength=256 // _LEVEL + 1)
+def _on_ground(luma: _Luma) -> Iterator[_Box]:
+    """Look for the longest runs of rows, and columns among them, with more than the ground."""
+    levels = np.bincount((luma / _SAME + 0.5).astype(np.intp).ravel())
     for level in np.argsort(-levels)[:2]:
         if levels[level] < _COMMON * luma.size:
             return
-        other = np.abs(luma - (level + 0.5) * _LEVEL) > _OTHER
-        for top, bottom in _runs(other.mean(axis=1) > _FILLED)[:2]:
-            columns = _runs(other[top:bottom].mean(axis=0) > _FILLED)
+        ground = np.abs(luma - level * _SAME) <= _SAME
+        for top, bottom in _runs(ground.mean(axis=1) < _NOTHING, gap=1)[:2]:
+            columns = _runs(ground[top:bottom].mean(axis=0) < _NOTHING, gap=1)
             if columns:
                 yield top, bottom, *columns[0]
-        # A picture that is not as wide as the image fills no row: columns first.
-        for left, right in _runs(other.mean(axis=0) > _FILLED)[:1]:
-            rows = _runs(other[:, left:right].mean(axis=1) > _FILLED)
-            if rows:
-                yield *rows[0], left, right
+
+
+def _in_the_middle(luma: _Luma) -> Iterator[_Box]:
+    """Look for two edges, as far from either side, that stand out from all beyond them."""
+    side = len(luma)
+    found = []
+    for axis in (0, 1):
+        steps = np.abs(np.diff(luma, axis=axis)).mean(axis=1 - axis)
+        steps = np.minimum(steps, steps[::-1])
+        for place in range(int(_RIM * side), int((1 - _LEAST_SHARE) / 2 * side)):
+            around = np.median(steps[: place - 2]) + 0.25
+            strength = float(steps[place - 1 : place + 1].max() / around)
+            if strength > _STAND_OUT:
+                found.append((strength, axis, place))
+    found.sort(reverse=True)
+    for _, axis, place in found[: 2 * _MIDDLES]:
+        box = (place, side - place, 0, side)
+        yield box if axis == 0 else (*box[2:], *box[:2])
 
 
 def _where_sharp(luma: _Luma) -> _Box:
@@ -129,12 +155,12 @@ def _sharp_run(detail: NDArray[np.float32]) -> tuple[int, int]:
     return runs[0] if runs else (0, len(detail))
 
 
-def _runs(rows: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _runs(rows: NDArray[np.bool_], gap: int = _GAP) -> list[tuple[int, int]]:
     """List the runs of rows that are set, but for short gaps, the longest first."""
     places = np.flatnonzero(rows)
     if not len(places):
         return []
-    breaks = np.flatnonzero(np.diff(places) > _GAP)
+    breaks = np.flatnonzero(np.diff(places) > gap)
     firsts = places[np.concatenate([[0], breaks + 1])].tolist()
     lasts = places[np.concatenate([breaks, [len(places) - 1]])].tolist()
     runs = [(first, last + 1) for first, last in zip(firsts, lasts, strict=True)]

@@ -5,8 +5,9 @@ fold with the frame into 16 weighted sums along each axis. Formulas: ``pdq``; *w
 ``paths``.
 
 Mismatches are weighed by margin: the feed knows of each frequency on which side of the
-median it lies, but of the image we know by how much. Ranked by that, the bits of an edited
-copy differ where they nearly were equal, those of another image anywhere.
+median it lies, but of the image we know by how much. Ranked by that, measured against what
+photographs have of the frequency, the bits of an edited copy differ where they nearly were
+equal, those of another image anywhere.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ from indexer.hashing.variants import HASHED
 from indexer.model import DIGEST_BITS, DIGEST_BYTES
 
 _EDGES, _TURN = 4, 4
-_LEVELS = 4
 _FREQUENCIES = 16
 _TURNED_OVER = 4  # the variants from here on swap the axes
 
@@ -38,8 +38,9 @@ _MOVES = np.array(
 """Top, bottom, left, right in shares, angle in radians: 2 %, and one degree."""
 
 _MOST_COVERED = 2.01
-PROMISING = 0.3
-"""Share of all margins on the wrong side, after the first moves, from which a search goes on."""
+
+NO_STEPS, FIRST_STEPS, LAST_STEPS = slice(0, 0), slice(0, 1), slice(1, 4)
+"""Which of the four sizes of moves are tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,22 +65,21 @@ def digests_of_guesses(
     from indexer.hashing import guess_kernels  # noqa: PLC0415
 
     vertical, horizontal = _folds(guess_set.axis)
-    frames = len(guess_set.axis) ** 2
-    chosen = [HASHED.index(variant) for variant in guess_set.variants]
-    parts = []
-    for turn in guess_set.turns_deg:
-        digests = np.empty((frames * len(HASHED), DIGEST_BYTES), np.uint8)
-        luma = _part(reduced, rectangle, turn)
-        guess_kernels.coarse(luma, vertical, horizontal, digests)
-        parts.append(digests.reshape(frames, len(HASHED), DIGEST_BYTES)[:, chosen])
-    return np.concatenate(parts).reshape(-1, DIGEST_BYTES)
+    chosen = np.array([HASHED.index(variant) for variant in guess_set.variants])
+    each = len(guess_set) // len(guess_set.turns_deg)
+    digests = np.empty((len(guess_set), DIGEST_BYTES), np.uint8)
+    for number, turn in enumerate(guess_set.turns_deg):
+        made = digests[number * each : (number + 1) * each]
+        guess_kernels.coarse(_part(reduced, rectangle, turn), vertical, horizontal, chosen, made)
+    return digests
 
 
-def fit(reduced: Reduced, guess: Guess, digest: bytes, *, refined: bool) -> Fit:
-    """Measure how close a guess comes to a digest; ``refined``: from there, how close it can.
+def fit(reduced: Reduced, guess: Guess, digest: bytes, *, steps: slice = NO_STEPS) -> Fit:
+    """Measure how close a guess comes to a digest, after some moves towards it.
 
     Args:
         digest: 32 bytes, a signal's.
+        steps: sizes of moves to try, one after the other: of 2 %, 1 %, 0.5 %, 0.25 %.
     """
     from indexer.hashing import guess_kernels  # noqa: PLC0415
 
@@ -96,9 +96,10 @@ def fit(reduced: Reduced, guess: Guess, digest: bytes, *, refined: bool) -> Fit:
         _cosines(turned_over=bool(place & 2)),
         _cosines(turned_over=bool(place & 1)),
         target,
+        _scales(),
         _MOVES,
-        _LEVELS if refined else 0,
-        PROMISING,
+        steps.stop - steps.start,
+        0.5**steps.start,
         moved,
         values,
     )
@@ -118,8 +119,8 @@ def fit(reduced: Reduced, guess: Guess, digest: bytes, *, refined: bool) -> Fit:
 
 
 def margin_weights(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Weigh each of 256 frequencies by the rank of its distance from the median; mean 1."""
-    margins = np.abs(values - _lower_median(values)).reshape(-1)
+    """Weigh each of 256 frequencies by the rank of its scaled distance from the median; mean 1."""
+    margins = (np.abs(values - _lower_median(values)) * _scales()).reshape(-1)
     ranks = np.empty(DIGEST_BITS, np.int64)
     ranks[np.argsort(margins, kind="stable")] = np.arange(DIGEST_BITS)
     return np.asarray((ranks + 0.5) / (DIGEST_BITS / 2))
@@ -170,6 +171,17 @@ def _folds(
     guess_kernels.folds(np.array(axis, np.float32), _cosines(turned_over=False), folds)
     horizontal = np.ascontiguousarray(folds.transpose(1, 0, 2)).reshape(guess_kernels.SIDE, -1)
     return np.ascontiguousarray(horizontal.T), horizontal
+
+
+@cache
+def _scales() -> NDArray[np.float32]:
+    """Frequencies, as lengths: float32[16, 16].
+
+    Photographs have the less of a frequency the higher it is, and so has what a crop took
+    away: the same margin says the more.
+    """
+    axis = np.arange(1, _FREQUENCIES + 1)
+    return np.hypot(axis[:, np.newaxis], axis).astype(np.float32)
 
 
 @cache

@@ -2,10 +2,10 @@
 
 Formulas and sources: ``guesses`` and ``pdq``. A frame says where the picture that was hashed
 lay: how much of it is missing beyond each edge of the copy, in shares of the copy's side;
-what is missing is taken from the edge. Negative: the frame lies inside the copy.
+what is missing is continued from the edge. Negative: the frame lies inside the copy.
 """
 
-# ruff: noqa: C901, PLR0912, PLR0913, PLR0917 - a kernel is one nest of loops
+# ruff: noqa: C901, PLR0913, PLR0917 - a kernel is one nest of loops
 
 from typing import Any, TypeAlias
 
@@ -24,14 +24,19 @@ _Real: TypeAlias = Any  # a number, of the width that the compiler finds
 SIDE = 64
 """Samples along each side of what guesses are made from."""
 
-_BLOCK, _CANVAS, _STEP, _TAPS = 64, 512, 8, 9
+_BLOCK, _CANVAS, _STEP, _TAPS = 64, 256, 4, 5
 _FREQUENCIES, _BITS, _BYTES, _LOWER_MEDIAN = 16, 256, 32, 127
-_DIHEDRAL = 8
+_MIRRORINGS = 4
 _ONE, _HALF = np.float32(1), np.float32(0.5)
+_EARLIER = np.float32(0.25)
+"""Of the canvas of 512 every second sample is taken, the first of each pair."""
+_TENT = np.array([1, 3, 5, 3, 1], np.float32) / np.float32(13)
 _RED, _GREEN, _BLUE = np.float32(0.299), np.float32(0.587), np.float32(0.114)
 _BYTE, _BYTE_BITS, _TWO_BYTES = np.uint32(255), np.uint32(8), np.uint32(16)
 
 _SINGLES_1, _SINGLES_2 = array(types.float32, 1), array(types.float32, 2)
+_WIDENING = np.float32(0.4)
+"""Samples inside the edge that are averaged, for each that a place lies beyond it."""
 _EDGES, _TURN = 4, 4
 _LARGEST_SHARE = np.float32(0.3)
 """Most that may be missing or too much on one side."""
@@ -170,14 +175,26 @@ def _fold(before: _Real, after: _Real, cosines: Singles, row: Singles, out: Sing
     for i in range(_BLOCK):
         first, last = SIDE, 0
         for tap in range(_TAPS):
-            place = np.float32(min(_STEP * i + tap, _CANVAS - 1)) + _HALF
-            x = min(max(place * scale - shift, np.float32(0)), most)
-            low = int(x)
-            weight = np.float32(min(tap + 1, _TAPS - tap)) / np.float32(25)
-            part = x - np.float32(low)
-            row[low] += weight * (_ONE - part)
-            row[low + 1] += weight * part
-            first, last = min(first, low), max(last, low + 1)
+            place = np.float32(min(_STEP * i + tap, _CANVAS - 1)) + _EARLIER
+            x = place * scale - shift
+            weight = _TENT[tap]
+            if x >= 0 and x <= most:
+                low = int(x)
+                part = x - np.float32(low)
+                row[low] += weight * (_ONE - part)
+                row[low + 1] += weight * part
+                first, last = min(first, low), max(last, low + 1)
+                continue
+            # The farther beyond the edge, the more samples speak for what may stand there.
+            wide = _ONE + _WIDENING * (-x if x < 0 else x - most)
+            weight /= wide
+            for k in range(int(wide) + 1):
+                at = k if x < 0 else SIDE - 1 - k
+                row[at] += weight * min(_ONE, wide - np.float32(k))
+            if x < 0:
+                first, last = 0, max(last, int(wide))
+            else:
+                first, last = min(first, SIDE - 1 - int(wide)), SIDE
         for at in range(first, min(last, SIDE - 1) + 1):
             share = row[at]
             for f in range(_FREQUENCIES):
@@ -218,15 +235,41 @@ def _signed(value: _Real, i: int, j: int, symmetry: int) -> _Real:
     return -value if odd else value
 
 
-@kernel(_SINGLES_2, _SINGLES_2, _SINGLES_2, array(types.uint8, 2))
-def coarse(luma: Singles, vertical: Singles, horizontal: Singles, digests: Bytes) -> None:
-    """Hash an image in all pairs of frames, in eight dihedral variants each.
+@inlined
+def _pack(
+    values: Singles,
+    median: _Real,
+    turned: bool,  # noqa: FBT001 - numba passes by position
+    digest: Bytes,
+) -> None:
+    """Write the digest of frequencies, or of the same turned over their diagonal."""
+    for byte in range(_BYTES):
+        i, first, bits = byte >> 1, 8 * (byte & 1), 0
+        for bit in range(8):
+            j = first + bit
+            bits |= ((values[j, i] if turned else values[i, j]) > median) << bit
+        digest[_BYTES - 1 - byte] = bits
+
+
+@kernel(
+    _SINGLES_2, _SINGLES_2, _SINGLES_2, array(types.int64, 1, readonly=True),
+    array(types.uint8, 2),
+)  # fmt: skip
+def coarse(
+    luma: Singles,
+    vertical: Singles,
+    horizontal: Singles,
+    variants: NDArray[np.int64],
+    digests: Bytes,
+) -> None:
+    """Hash an image in all pairs of frames, in some dihedral variants each.
 
     Args:
         luma: float32[SIDE, SIDE].
         vertical: float32[16 * v, SIDE]: folds; ``horizontal``: float32[SIDE, 16 * h], turned.
-        digests: uint8[v * h * 8, 32], written: by vertical frame, horizontal frame, variant
-            (upright, mirror, flip, turn_180, and the same turned over their diagonal).
+        variants: int64[n]: of upright, mirror, flip, turn_180, and the same turned over their
+            diagonal, 0-7.
+        digests: uint8[v * h * n, 32], written: by vertical frame, horizontal frame, variant.
     """
     v, h = vertical.shape[0] // _FREQUENCIES, horizontal.shape[1] // _FREQUENCIES
     half = np.empty((vertical.shape[0], SIDE), np.float32)
@@ -236,23 +279,22 @@ def coarse(luma: Singles, vertical: Singles, horizontal: Singles, digests: Bytes
     one, moved = np.empty((_FREQUENCIES, _FREQUENCIES), np.float32), np.empty(_BITS, np.float32)
     for row in range(v):
         for column in range(h):
-            at = (row * h + column) * _DIHEDRAL
-            for symmetry in range(4):
+            at = (row * h + column) * len(variants)
+            for symmetry in range(_MIRRORINGS):
+                wanted = False
+                for variant in variants:
+                    wanted |= variant % _MIRRORINGS == symmetry
+                if not wanted:
+                    continue
                 for i in range(_FREQUENCIES):
                     for j in range(_FREQUENCIES):
                         value = values[_FREQUENCIES * row + i, _FREQUENCIES * column + j]
                         one[i, j] = _signed(value, i, j, symmetry)
                         moved[_FREQUENCIES * i + j] = one[i, j]
-                median = select(moved, _LOWER_MEDIAN)
-                upright, turned = digests[at + symmetry], digests[at + 4 + symmetry]
-                for byte in range(_BYTES):
-                    bits, turned_bits = 0, 0
-                    for bit in range(8):
-                        i, j = byte >> 1, 8 * (byte & 1) + bit
-                        bits |= (one[i, j] > median) << bit
-                        turned_bits |= (one[j, i] > median) << bit
-                    upright[_BYTES - 1 - byte] = bits
-                    turned[_BYTES - 1 - byte] = turned_bits
+                median = np.float32(select(moved, _LOWER_MEDIAN))
+                for number in range(len(variants)):
+                    if variants[number] % _MIRRORINGS == symmetry:
+                        _pack(one, median, variants[number] != symmetry, digests[at + number])
 
 
 @inlined
@@ -268,8 +310,8 @@ def _halve(fold: Singles, luma: Singles, half: Singles) -> None:
 
 
 @inlined
-def _cost(values: Singles, target: Bytes, moved: Singles) -> _Real:
-    """Return the share of all margins that lies on the wrong side of the median."""
+def _cost(values: Singles, target: Bytes, scales: Singles, moved: Singles) -> _Real:
+    """Return the share of all scaled margins that lies on the wrong side of the median."""
     for i in range(_FREQUENCIES):
         for j in range(_FREQUENCIES):
             moved[_FREQUENCIES * i + j] = values[i, j]
@@ -278,15 +320,16 @@ def _cost(values: Singles, target: Bytes, moved: Singles) -> _Real:
     for i in range(_FREQUENCIES):
         for j in range(_FREQUENCIES):
             margin = values[i, j] - median
-            total += abs(margin)
+            size = abs(margin) * scales[i, j]
+            total += size
             if (margin > 0) != (target[_FREQUENCIES * i + j] != 0):
-                wrong += abs(margin)
+                wrong += size
     return wrong / total
 
 
 @kernel(
     _SINGLES_2, types.float32, _SINGLES_2, _SINGLES_2, array(types.uint8, 1, readonly=True),
-    _SINGLES_2, types.int64, types.float32, _SINGLES_1, _SINGLES_2,
+    _SINGLES_2, _SINGLES_2, types.int64, types.float32, _SINGLES_1, _SINGLES_2,
 )  # fmt: skip
 def refine(
     luma: Singles,
@@ -294,9 +337,10 @@ def refine(
     down_cosines: Singles,
     across_cosines: Singles,
     target: Bytes,
+    scales: Singles,
     moves: Singles,
     levels: int,
-    promising: _Real,
+    size: _Real,
     frame: Singles,
     values: Singles,
 ) -> None:
@@ -312,9 +356,10 @@ def refine(
             variant mirrors or flips.
         target: uint8[256]: bits of the digest, vertical frequency first; turned over the
             diagonal by the caller where the variant is.
+        scales: float32[16, 16]: what a margin of each frequency counts.
         moves: float32[n, 5]: what to try adding to a frame.
         levels: how often the moves are tried, halved after each; 0 leaves the frame as it is.
-        promising: share of the margins above which it is given up after the first level.
+        size: by which the moves are multiplied at first.
         frame: float32[5]: top, bottom, left, right, angle in radians; the start, then the end.
         values: float32[16, 16], written: the frequencies there.
     """
@@ -323,52 +368,52 @@ def refine(
     fold, across = np.empty((SIDE, 16), np.float32), np.empty((SIDE, 16), np.float32)
     half, tried_half = np.empty((16, SIDE), np.float32), np.empty((16, SIDE), np.float32)
     tried, tried_values = np.empty(5, np.float32), np.empty((16, 16), np.float32)
-    kept_across = np.empty((SIDE, 16), np.float32)
+    tried_across = np.empty((SIDE, 16), np.float32)
     zero, whole = np.float32(0), np.float32(1)
     _resample(luma, zero, zero, whole, whole, frame[_TURN], aspect, turned)
     _fold(frame[0], frame[1], down_cosines, row, fold)
     _halve(fold, turned, half)
-    _fold(frame[2], frame[3], across_cosines, row, kept_across)
-    _multiply(half, kept_across, values)
-    best = _cost(values, target, moved)
-    size = _ONE
-    for level in range(levels):
-        helped = True
-        while helped:
-            helped = False
-            for move in range(2 * len(moves)):
-                step = moves[move >> 1]
-                sign = -size if move & 1 else size
-                for k in range(5):
-                    tried[k] = frame[k] + sign * step[k]
-                if np.abs(tried[:_EDGES]).max() > _LARGEST_SHARE:
-                    continue
-                turns = step[_TURN] != 0
-                down = step[0] != 0 or step[1] != 0
-                sideways = step[2] != 0 or step[3] != 0
+    _fold(frame[2], frame[3], across_cosines, row, across)
+    _multiply(half, across, values)
+    best = _cost(values, target, scales, moved)
+    for _ in range(levels):
+        # Ends when no move has helped since the last that did.
+        move, failed = 0, 0
+        while failed < 2 * len(moves):
+            step = moves[move >> 1]
+            sign = -size if move & 1 else size
+            for k in range(5):
+                tried[k] = frame[k] + sign * step[k]
+            turns = step[_TURN] != 0
+            down = turns or step[0] != 0 or step[1] != 0
+            sideways = step[2] != 0 or step[3] != 0
+            cost = best
+            if np.abs(tried[:_EDGES]).max() <= _LARGEST_SHARE:
                 if turns:
                     _resample(luma, zero, zero, whole, whole, tried[_TURN], aspect, tried_turned)
-                if turns or down:
+                if down:
                     _fold(tried[0], tried[1], down_cosines, row, fold)
                     _halve(fold, tried_turned if turns else turned, tried_half)
                 if sideways:
-                    _fold(tried[2], tried[3], across_cosines, row, across)
+                    _fold(tried[2], tried[3], across_cosines, row, tried_across)
                 _multiply(
-                    tried_half if turns or down else half,
-                    across if sideways else kept_across,
+                    tried_half if down else half,
+                    tried_across if sideways else across,
                     tried_values,
                 )
-                cost = _cost(tried_values, target, moved)
-                if cost < best:
-                    best, helped = cost, True
-                    frame[:] = tried
-                    values[:] = tried_values
-                    if turns:
-                        turned[:] = tried_turned
-                    if turns or down:
-                        half[:] = tried_half
-                    if sideways:
-                        kept_across[:] = across
+                cost = _cost(tried_values, target, scales, moved)
+            if cost < best:
+                best, failed = cost, 1
+                frame[:] = tried
+                values[:] = tried_values
+                if turns:
+                    turned[:] = tried_turned
+                if down:
+                    half[:] = tried_half
+                if sideways:
+                    across[:] = tried_across
+                move += move & 1 ^ 1  # the way back need not be tried
+            else:
+                failed += 1
+            move = (move + 1) % (2 * len(moves))
         size /= 2
-        if level == 0 and best > promising:
-            break

@@ -67,20 +67,17 @@ class Frame:
     rectangle: Rectangle = WHOLE
 
     def __str__(self) -> str:
-        parts = [
-            f"{name}={value * 100:+.0f}%"
-            for name, value in (
-                ("top", self.top),
-                ("bottom", self.bottom),
-                ("left", self.left),
-                ("right", self.right),
-            )
-            if abs(value) >= 0.005  # noqa: PLR2004 - shows as 0 %
-        ]
-        if abs(self.turn_deg) >= 0.05:  # noqa: PLR2004 - shows as 0
-            parts.append(f"turn={self.turn_deg:+.1f}")
+        """Name the frame in at most 48 characters: ``t+5,l-12,turn+2.1,part10/0/80/95``.
+
+        What is missing at top, bottom, left and right in percent, the angle in degrees, and
+        left, top, width and height of the rectangle in percent; what is nothing is left out.
+        """
+        edges = (("t", self.top), ("b", self.bottom), ("l", self.left), ("r", self.right))
+        parts = [f"{edge}{share * 100:+.0f}" for edge, share in edges if round(share * 100)]
+        if round(self.turn_deg, 1):
+            parts.append(f"turn{self.turn_deg:+.1f}")
         if self.rectangle != WHOLE:
-            parts.append("part=" + "/".join(f"{share * 100:.0f}" for share in self.rectangle))
+            parts.append("part" + "/".join(f"{share * 100:.0f}" for share in self.rectangle))
         return ",".join(parts) or "whole"
 
 
@@ -93,7 +90,7 @@ class Guess:
 
     @property
     def name(self) -> str:
-        """The guess as a match names it: ``deep:mirror:left=+5%``."""
+        """The guess as a match names it: ``deep:mirror:l+5``."""
         return f"deep:{self.variant.value}:{self.frame}"
 
 
