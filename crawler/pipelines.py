@@ -216,7 +216,8 @@ class HashImagesPipeline:
 
     async def _fetch(self, url: str, page_url: str | None, *, conditional: bool = True) -> _Outcome:
         record = self._indexer.find_image(url) if conditional else None
-        headers = _conditions(record)  # (2)
+        searched = record is not None and self._indexer.is_searched(record)
+        headers = _conditions(record) if searched else {}  # (2)
         request = Request(
             url,
             headers={"Accept": _ACCEPT, **headers},
@@ -280,6 +281,7 @@ class HashImagesPipeline:
             record is not None
             and record.hasher_version == HASHER_VERSION
             and record.sha256 == sha256(body).digest()
+            and self._indexer.is_searched(record)
         ):
             return None
         return self._indexer.hash_image(body)

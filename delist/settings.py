@@ -178,4 +178,6 @@ def _setting_lines(cls: Any, *, commented: bool) -> Iterator[str]:  # noqa: ANN4
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return f'"{value}"' if isinstance(value, str) else str(value)

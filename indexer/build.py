@@ -11,16 +11,19 @@ import structlog
 
 from indexer.ann import ExactIndexes
 from indexer.compaction import Compaction, CompactionReport
+from indexer.deep import DeepSearch
 from indexer.errors import IndexDamagedError, SettingsError, StoreError
 from indexer.feed import StopNciiFeed, open_feed
 from indexer.hashing import hash_within
-from indexer.lookup import Lookup, match_of
+from indexer.lookup import Lookup, deep_match_of, match_of
 from indexer.match import checked_digest
 from indexer.model import DIGEST_BYTES, HashedImage, ImageRecord, ImageVisit, Match, VisitResult
 from indexer.ports import Digests, FeedbackReceiver
 from indexer.scan import Scanner
 from indexer.settings import (
+    FAST,
     STOPNCII,
+    TIERS,
     FeedSettings,
     IndexerSettings,
     read_indexer_settings,
@@ -29,6 +32,7 @@ from indexer.settings import (
 from indexer.store import Store
 from indexer.stored import StoredIndexes
 from indexer.sync import FeedSync
+from indexer.tier import Tier
 from indexer.view import FoundSignals, SignalViews
 from indexer.visits import VisitRecorder, nearest_first
 
@@ -61,7 +65,24 @@ class Indexer:
         index_dir = settings.data_dir / "index"
         purge_after = timedelta(seconds=settings.store.purge_after_s)
         self._views = SignalViews(self.store, ExactIndexes(), index_dir, purge_after=purge_after)
-        self._lookup = Lookup(self._views, threshold_bits=settings.matching.threshold_bits)
+        matching = settings.matching
+        self._lookup = Lookup(
+            self._views,
+            threshold_bits=matching.threshold_bits,
+            deep_threshold_bits=matching.deep_threshold_bits,
+        )
+        search = DeepSearch(
+            self.store,
+            self._views,
+            threshold_bits=matching.deep_threshold_bits,
+            budget_s=settings.hashing.deep_budget_ms / 1000,
+        )
+        self._tier = Tier(
+            settings.hashing,
+            self._views,
+            search,
+            threshold_bits=matching.deep_threshold_bits,
+        )
         self._visits = VisitRecorder(self.store, self._lookup)
         self._stored = StoredIndexes(
             self.store, ExactIndexes(), index_dir, most_bytes=settings.scan.index_bytes
@@ -96,16 +117,29 @@ class Indexer:
         given = None if data_dir is None else Path(data_dir)
         return cls(read_indexer_settings(table, base_dir=base_dir, data_dir=given))
 
-    def hash_image(self, data: bytes) -> HashedImage:
+    def hash_image(self, data: bytes, *, tier: str | None = None) -> HashedImage:
         """Hash the encoded bytes of an image in all variants; nothing is stored.
+
+        Args:
+            data: as it came from the web.
+            tier: "fast" or "deep"; None for the configuration's. A deep image carries what
+                edits are guessed from, in memory, until it has been matched.
 
         Raises:
             ImageRefusedError: the bytes were not hashed; ``code`` says why.
+            SettingsError: no such tier.
         """
-        return hash_within(data, self.settings.hashing)
+        tier = tier or self.settings.hashing.tier
+        if tier not in TIERS:
+            raise SettingsError(f'no tier is called "{tier}"; there are {", ".join(TIERS)}')
+        return hash_within(data, self.settings.hashing, deep=tier != FAST)
 
     def match(self, hashed: HashedImage) -> list[Match]:
-        """Find the signals that an image matches, the nearest first; nothing is stored."""
+        """Find the signals that an image matches, the nearest first; nothing is stored.
+
+        One that was hashed for the deep tier is searched deeply.
+        """
+        deep = self._tier.find(hashed)
         view = self._views.newest()
         nearest = self._lookup.nearest(view, [hashed.rows])[0]
         with self.store.read() as txn:
@@ -120,6 +154,18 @@ class Indexer:
                 )
                 for key, variant in nearest.items()
                 if (signal := self.store.signals.find(txn, key)) is not None
+            ]
+            matches += [
+                deep_match_of(
+                    variant,
+                    signal_key=key,
+                    feed=signal.feed,
+                    threshold_bits=self._lookup.deep_threshold_bits,
+                    quality=hashed.quality,
+                    content_sha256=hashed.sha256,
+                )
+                for key, variant in deep.items()
+                if key not in nearest and (signal := self.store.signals.find(txn, key)) is not None
             ]
         return list(nearest_first(matches))
 
@@ -222,7 +268,11 @@ class Indexer:
 
     def record_visits(self, visits: Sequence[ImageVisit]) -> list[VisitResult]:
         """Record a batch of visits in one durable transaction; see ``VisitRecorder.record``."""
-        return self._visits.record(visits, now=self.clock())
+        return self._visits.record(visits, now=self.clock(), deep=self._tier.results(visits))
+
+    def is_searched(self, record: ImageRecord) -> bool:
+        """Say whether a stored image needs no pixels to meet the signals that are known now."""
+        return self._tier.is_searched(record)
 
     def find_image(self, image_url: str) -> ImageRecord | None:
         """Find what is stored of an image by its URL, or by a URL that redirects to it.

@@ -36,12 +36,30 @@ class NearestVariant:
     background: Background
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepVariant:
+    """How one image comes closest to one signal once an edit is undone.
+
+    Attributes:
+        distance_bits: Hamming distance.
+        weighted_bits: the same, weighted by margin: what the threshold is on.
+        variant: name of the guess.
+    """
+
+    distance_bits: int
+    weighted_bits: float
+    variant: str
+
+
 class Lookup:
     """Which signals the hashes of images come close to. Thread-safe."""
 
-    def __init__(self, views: SignalViews, *, threshold_bits: int) -> None:
+    def __init__(
+        self, views: SignalViews, *, threshold_bits: int, deep_threshold_bits: float = 0.0
+    ) -> None:
         self.views = views
         self.threshold_bits = threshold_bits
+        self.deep_threshold_bits = deep_threshold_bits
 
     def nearest(
         self, view: SignalView, images: Sequence[HashRows]
@@ -95,4 +113,28 @@ def match_of(
         ),
         quality=label.quality,
         content_sha256=content_sha256,
+    )
+
+
+def deep_match_of(
+    nearest: DeepVariant,
+    *,
+    signal_key: bytes,
+    feed: str,
+    threshold_bits: float,
+    quality: int,
+    content_sha256: bytes,
+    image_key: bytes = b"",
+) -> Match:
+    """Name what the deep tier found as a match."""
+    return Match(
+        image_key=image_key,
+        signal_key=signal_key,
+        feed=feed,
+        distance_bits=nearest.distance_bits,
+        threshold_bits=int(threshold_bits),
+        variant=nearest.variant,
+        quality=quality,
+        content_sha256=content_sha256,
+        weighted_bits=round(nearest.weighted_bits, 1),
     )

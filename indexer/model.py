@@ -148,6 +148,8 @@ class HashedImage:
         height: pixels, as stored.
         incomplete: why not all was hashed that should have been: the rest of a JPEG file
             that was cut off, later frames of an animation. None where nothing is missing.
+        reduced: for the deep tier, in memory only and never stored: what is left of the pixels
+            until the image has been matched (``hashing.guesses.Reduced``), else None.
     """
 
     rows: tuple[tuple[Background, bytes], ...] = field(repr=False)
@@ -159,6 +161,7 @@ class HashedImage:
     width: int
     height: int
     incomplete: Refusal | None = None
+    reduced: Any = field(default=None, repr=False, compare=False)
 
     def label(self, row: int) -> RowLabel:
         """Say what a row was made of, by its place in ``rows``."""
@@ -201,6 +204,8 @@ class ImageRecord:
         etag: for conditional requests, as the server wrote it.
         hashed_at: when these bytes were hashed first.
         seen_at: last visit.
+        searched_to: version of the signals that the deep tier has compared these bytes with;
+            0 where it has not.
     """
 
     key: bytes
@@ -218,6 +223,7 @@ class ImageRecord:
     last_modified: str | None = None
     hashed_at: datetime
     seen_at: datetime
+    searched_to: int = since(3, 0)
 
     def label(self, row: int) -> RowLabel:
         """Say what a row was made of, by its place in ``rows``."""
@@ -379,6 +385,8 @@ class Match:
         hasher: path of the image's hash, or None for a digest that was brought.
         quality: of the image, 0-100, or None for a digest that was brought.
         content_sha256: content version of the image that matched.
+        weighted_bits: for a match of the deep tier, the distance with each bit weighted by its
+            margin, which the threshold is on; ``hasher`` is None then (docs/adr/0016).
     """
 
     image_key: bytes = b""
@@ -390,6 +398,12 @@ class Match:
     variant: str | None = None
     quality: int | None = None
     content_sha256: bytes = field(default=b"", repr=False)
+    weighted_bits: float | None = since(2, None)
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether an edit was undone to find it: stored hashes alone cannot find it again."""
+        return self.weighted_bits is not None
 
 
 class MatchEventKind(StrEnum):

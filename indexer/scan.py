@@ -234,13 +234,24 @@ class Scanner:
         view = only or self._lookup.views.in_(txn)
         logged = 0
         for record, nearest in zip(records, self._lookup.nearest(view, rows), strict=True):
-            matches = self._store.images.matches(txn, record.key) if only else {}
+            held = self._store.images.matches(txn, record.key)
+            matches = {
+                key: match for key, match in held.items() if only or self._outlasts(match, record)
+            }
             for signal_key, variant in nearest.items():
                 match = self._match(txn, record, signal_key, variant)
                 if match is not None:
                     matches[signal_key] = match
             logged += replace_matches(self._store, txn, record.key, list(matches.values()), now=now)
         return logged
+
+    def _outlasts(self, match: Match, record: ImageRecord) -> bool:
+        """Say whether a match rests on more than stored hashes, and still holds."""
+        return (
+            match.weighted_bits is not None
+            and match.weighted_bits <= self._lookup.deep_threshold_bits
+            and match.content_sha256 == record.sha256
+        )
 
     def _match(
         self, txn: lmdb.Transaction, record: ImageRecord, signal_key: bytes, nearest: NearestVariant

@@ -55,6 +55,13 @@ class MatchingSettings:
     threshold_bits: int = setting(
         31, "Largest Hamming distance that is a match, in bits, inclusive.", low=0, high=31
     )
+    deep_threshold_bits: float = setting(
+        36.0,
+        "Largest distance that is a match of the deep tier, inclusive: bits weighted by margin,\n"
+        "0-128; unrelated images are about 128 apart. Such a match always waits for a person.",
+        low=0,
+        high=64,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +69,16 @@ class HashingSettings:
     """[hashing]: limits that hold before an image is decoded."""
 
     tier: str = setting(
-        "fast", 'Which hashes are made. "fast": both paths, eight dihedral variants.'
+        "fast",
+        'What is done for each image. "fast": hashes of both paths, eight dihedral variants.\n'
+        '"deep": edits are guessed and undone too: crops, borders, small turns. "policy": deep\n'
+        "for images that come near a signal and for those of deep_hosts.",
+    )
+    deep_hosts: tuple[str, ...] = setting(
+        (), 'Hosts whose images are always searched deeply where tier is "policy".'
+    )
+    deep_budget_ms: int = setting(
+        100, "Milliseconds after which no further edits are guessed for an image.", low=1
     )
     max_bytes: int = setting(32 * _MIB, "Largest encoded image, in bytes.", low=1)
     max_pixels: int = setting(
@@ -138,7 +154,8 @@ FILE = "file"
 STOPNCII_URL = "https://api.stopncii.org/v1"
 STOPNCII_ENDPOINTS = ("FetchHashes", "SubmitFeedback", "SubmitHashes")
 INDEXER_SECTIONS = ("data_dir", "store", "matching", "hashing", "scan", "feeds")
-_TIERS = ("fast",)
+FAST, DEEP, POLICY = "fast", "deep", "policy"
+TIERS = (FAST, DEEP, POLICY)
 _FEED_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
@@ -173,9 +190,9 @@ def read_indexer_settings(
     if not isinstance(stored_dir, str) or not stored_dir:
         raise SettingsError("data_dir: a path in quotes is needed")
     hashing = read_section(HashingSettings, table, "hashing", base_dir=base_dir)
-    if hashing.tier not in _TIERS:
+    if hashing.tier not in TIERS:
         raise SettingsError(
-            f'hashing.tier: this version knows {", ".join(_TIERS)}, not "{hashing.tier}"'
+            f'hashing.tier: this version knows {", ".join(TIERS)}, not "{hashing.tier}"'
         )
     stored_path = _read_path(stored_dir, where="data_dir", base_dir=base_dir)
     return IndexerSettings(

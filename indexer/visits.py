@@ -9,13 +9,20 @@ The steps of one batch, all in one write transaction:
 (3) Replace what is stored of each image, and append to the match log what changed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import lmdb
 
-from indexer.lookup import HashRows, Lookup, NearestVariant, match_of
+from indexer.lookup import (
+    DeepVariant,
+    HashRows,
+    Lookup,
+    NearestVariant,
+    deep_match_of,
+    match_of,
+)
 from indexer.model import (
     HASHER_VERSION,
     HashedImage,
@@ -39,6 +46,21 @@ class _Writing:
     now: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepResult:
+    """What the deep tier found of one image.
+
+    Attributes:
+        version: of the signals that it was compared with.
+        threshold_bits: on the weighted scale.
+        found: by signal key.
+    """
+
+    version: int
+    threshold_bits: float
+    found: Mapping[bytes, DeepVariant]
+
+
 class VisitRecorder:
     """Records visits of images."""
 
@@ -46,8 +68,19 @@ class VisitRecorder:
         self._store = store
         self._lookup = lookup
 
-    def record(self, visits: Sequence[ImageVisit], *, now: datetime) -> list[VisitResult]:
+    def record(
+        self,
+        visits: Sequence[ImageVisit],
+        *,
+        now: datetime,
+        deep: Sequence[DeepResult | None] = (),
+    ) -> list[VisitResult]:
         """Record a batch of visits in one durable transaction; results in the same order.
+
+        Args:
+            visits: what was found.
+            now: time of the visits.
+            deep: what the deep tier found, one for each visit; empty where it was not asked.
 
         Raises:
             InvalidUrlError: a URL is not an absolute http(s) URL; nothing was recorded.
@@ -62,8 +95,10 @@ class VisitRecorder:
                 found = self._lookup.nearest(self._lookup.views.in_(txn), images)
             writing = _Writing(txn, rows, now)
             return [
-                self._record(writing, key, visit, nearest)  # (3)
-                for key, visit, nearest in zip(keys, visits, found, strict=True)
+                self._record(writing, key, visit, nearest, searched)  # (3)
+                for key, visit, nearest, searched in zip(
+                    keys, visits, found, deep or [None] * len(visits), strict=True
+                )
             ]
 
     def _record(
@@ -72,6 +107,7 @@ class VisitRecorder:
         key: bytes,
         visit: ImageVisit,
         nearest: dict[bytes, NearestVariant],
+        searched: DeepResult | None,
     ) -> VisitResult:
         held = self._store.images.find(writing.txn, key)
         hashed = visit.hashed
@@ -79,15 +115,23 @@ class VisitRecorder:
             return VisitResult(image_key=key, outcome=VisitOutcome.NOT_HELD)
         if held is None or (hashed is not None and not same_content(held, hashed)):
             assert hashed is not None  # noqa: S101 - without hashes and record: not held, above
-            self._store_image(writing, key, visit, hashed, held)
-            matches = self._store_matches(writing, key, hashed, nearest)
+            self._store_image(writing, key, visit, hashed, held, searched)
+            matches = self._store_matches(writing, key, hashed, nearest, searched)
             self._note_places(writing, key, visit)
             return VisitResult(image_key=key, outcome=VisitOutcome.HASHED, matches=matches)
-        record = self._refresh(writing, visit, held)
+        record = self._refresh(writing, visit, held, searched)
         renamed = record.document_id != held.document_id
         self._note_places(writing, key, visit, renamed=renamed)
-        matches = nearest_first(self._store.images.matches(writing.txn, key).values())
-        return VisitResult(image_key=key, outcome=VisitOutcome.UNCHANGED, matches=matches)
+        known = self._store.images.matches(writing.txn, key)
+        if hashed is not None and searched is not None:
+            found = self._deep_matches(writing, key, hashed, searched, but=known)
+            known |= {match.signal_key: match for match in found}
+            replace_matches(self._store, writing.txn, key, list(known.values()), now=writing.now)
+        return VisitResult(
+            image_key=key,
+            outcome=VisitOutcome.UNCHANGED,
+            matches=nearest_first(known.values()),
+        )
 
     def _store_image(
         self,
@@ -96,6 +140,7 @@ class VisitRecorder:
         visit: ImageVisit,
         hashed: HashedImage,
         held: ImageRecord | None,
+        searched: DeepResult | None,
     ) -> None:
         images = self._store.images
         rows = images.put_rows(writing.rows, key, held.rows if held else (), hashed)
@@ -115,16 +160,24 @@ class VisitRecorder:
             last_modified=visit.last_modified,
             hashed_at=writing.now,
             seen_at=writing.now,
+            searched_to=searched.version if searched else 0,
         )
         images.put(writing.txn, record)
 
-    def _refresh(self, writing: _Writing, visit: ImageVisit, held: ImageRecord) -> ImageRecord:
+    def _refresh(
+        self,
+        writing: _Writing,
+        visit: ImageVisit,
+        held: ImageRecord,
+        searched: DeepResult | None,
+    ) -> ImageRecord:
         record = replace(
             held,
             document_id=visit.document_id or held.document_id,
             etag=visit.etag or held.etag,
             last_modified=visit.last_modified or held.last_modified,
             seen_at=writing.now,
+            searched_to=searched.version if searched else held.searched_to,
         )
         self._store.images.put(writing.txn, record)
         return record
@@ -135,9 +188,10 @@ class VisitRecorder:
         key: bytes,
         hashed: HashedImage,
         nearest: dict[bytes, NearestVariant],
+        searched: DeepResult | None,
     ) -> tuple[Match, ...]:
         """Bring what the image matches up to date with its new bytes."""
-        matches = []
+        matches = self._deep_matches(writing, key, hashed, searched, but=nearest)
         for signal_key, variant in nearest.items():
             signal = self._store.signals.find(writing.txn, signal_key)
             if signal is None:
@@ -155,6 +209,31 @@ class VisitRecorder:
             )
         replace_matches(self._store, writing.txn, key, matches, now=writing.now)
         return nearest_first(matches)
+
+    def _deep_matches(
+        self,
+        writing: _Writing,
+        key: bytes,
+        hashed: HashedImage,
+        searched: DeepResult | None,
+        but: Collection[bytes] = (),
+    ) -> list[Match]:
+        """Name what the deep tier found, as far as the signals are still live."""
+        matches = []
+        for signal_key, variant in searched.found.items() if searched else ():
+            signal = self._store.signals.find(writing.txn, signal_key)
+            if searched and signal is not None and signal_key not in but:
+                match = deep_match_of(
+                    variant,
+                    signal_key=signal_key,
+                    feed=signal.feed,
+                    threshold_bits=searched.threshold_bits,
+                    quality=hashed.quality,
+                    content_sha256=hashed.sha256,
+                    image_key=key,
+                )
+                matches.append(match)
+        return matches
 
     def _note_places(
         self, writing: _Writing, key: bytes, visit: ImageVisit, *, renamed: bool = False

@@ -32,13 +32,15 @@ class FileOutcome:
     error: tuple[str, str] | None = None
 
 
-def hash_paths(paths: Iterable[Path], limits: HashingSettings) -> Iterator[FileOutcome]:
+def hash_paths(
+    paths: Iterable[Path], limits: HashingSettings, *, deep: bool = False
+) -> Iterator[FileOutcome]:
     """Hash files and folders in the order in which they are named, on all processors."""
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
         pending: deque[Future[FileOutcome]] = deque()
         for path, named in _files(paths):
-            pending.append(pool.submit(_hash_file, path, limits, named=named))
+            pending.append(pool.submit(_hash_file, path, limits, named=named, deep=deep))
             if len(pending) > 2 * threads:
                 yield pending.popleft().result()
         while pending:
@@ -78,10 +80,10 @@ def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
                 yield Path(folder) / name, False
 
 
-def _hash_file(path: Path, limits: HashingSettings, *, named: bool) -> FileOutcome:
+def _hash_file(path: Path, limits: HashingSettings, *, named: bool, deep: bool) -> FileOutcome:
     try:
         data = _read(path, limits.max_bytes)
-        hashed = hash_within(data, limits)
+        hashed = hash_within(data, limits, deep=deep)
     except ImageRefusedError as error:
         return FileOutcome(path=path, named=named, error=(error.code.value, str(error)))
     return FileOutcome(path=path, named=named, hashed=hashed)

@@ -14,6 +14,7 @@ from delist.errors import UsageError
 from indexer.errors import InvalidDigestError
 from indexer.match import parse_digest
 from indexer.model import HashedImage, Match
+from indexer.settings import DEEP, FAST
 
 if TYPE_CHECKING:
     from delist.cli.files import FileOutcome
@@ -57,15 +58,16 @@ def check(
         str | None, typer.Option(help="A file of 64-hex digests, one a line; - for standard input.")
     ] = None,
     tier: Annotated[
-        str, typer.Option(help='Which hashes are made; this version knows "fast".')
-    ] = "fast",
+        str | None,
+        typer.Option(help='"fast", or "deep": edits are undone too. Default: the configuration.'),
+    ] = None,
 ) -> None:
     """Hash files or folders, or take digests, and look them up; nothing is stored."""
     from delist.cli.files import hash_paths
 
     context = context_of(ctx)
-    if tier != "fast":
-        raise UsageError(f'--tier: this version knows "fast", not "{tier}"')
+    if tier not in {None, FAST, DEEP}:
+        raise UsageError(f'--tier: "{FAST}" or "{DEEP}", not "{tier}"')
     if bool(paths) == (digests is not None):
         raise UsageError("check: name either files or --digests FILE")
     with context.open() as delist:
@@ -73,7 +75,9 @@ def check(
             code = _check_digests(context, delist.indexer, digests)
         else:
             code = Exit.DONE
-            for outcome in hash_paths(paths or [], delist.settings.indexer.hashing):
+            limits = delist.settings.indexer.hashing
+            deep = (tier or limits.tier) != FAST
+            for outcome in hash_paths(paths or [], limits, deep=deep):
                 code = max(code, _show_refusal(context, outcome))
                 if isinstance(outcome.hashed, HashedImage):
                     matches = delist.indexer.match(outcome.hashed)
@@ -276,12 +280,13 @@ def _show_matches(
             "distance_bits": match.distance_bits,
             "hasher": match.hasher.value if match.hasher else None,
             "variant": match.variant,
+            **({"weighted_bits": match.weighted_bits} if match.is_deep else {}),
         }
         for match in matches
     ]
     lines = [
         f"{name}  matches {entry['feed']} {entry['signal']} at {entry['distance_bits']} bits"
-        + (f" ({entry['hasher']}, {entry['variant']})" if entry["hasher"] else "")
+        + (f" ({entry['hasher'] or 'undone'}, {entry['variant']})" if entry["variant"] else "")
         for entry in found
     ]
     document = {key: name, **(shortcomings or {}), "matches": found}

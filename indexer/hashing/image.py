@@ -7,6 +7,7 @@ import numpy as np
 
 from indexer.errors import Refusal
 from indexer.hashing.decode import Head, Layer, decode
+from indexer.hashing.guesses import reduce
 from indexer.hashing.modes import Pixels
 from indexer.hashing.opening import Limits
 from indexer.hashing.paths import cpp_blocks, web_blocks
@@ -29,6 +30,7 @@ def hash_image(
     max_pixels: int,
     max_frames: int = _DEFAULTS.max_frames,
     timeout_s: float = _DEFAULTS.timeout_s,
+    deep: bool = False,
 ) -> HashedImage:
     """Hash an image both ways, upright and in seven mirrorings and turns each.
 
@@ -42,6 +44,7 @@ def hash_image(
             frames of an animation together.
         max_frames: most frames that are hashed, the first included.
         timeout_s: longest that a decoding process may take, where one is asked.
+        deep: also reduce the first frame to what the deep tier makes its guesses from.
 
     Returns:
         The hashes. A transparent image has a second row, on black, only where
@@ -55,7 +58,7 @@ def hash_image(
     limits = Limits(
         max_bytes=max_bytes, max_pixels=max_pixels, max_frames=max_frames, timeout_s=timeout_s
     )
-    rows = _Rows()
+    rows, reduced = _Rows(), None
     with closing(decode(data, limits)) as parts:
         head = next(parts)
         assert isinstance(head, Head)  # noqa: S101 - see decode
@@ -63,6 +66,8 @@ def hash_image(
         for part in parts:
             if isinstance(part, Layer):
                 rows.add(part, orientation=head.orientation)
+                if deep and reduced is None:
+                    reduced = reduce(part.pixels)
             elif isinstance(part, Refusal):
                 incomplete = part
     return HashedImage(
@@ -75,10 +80,11 @@ def hash_image(
         width=head.width,
         height=head.height,
         incomplete=incomplete,
+        reduced=reduced,
     )
 
 
-def hash_within(data: bytes, limits: HashingSettings) -> HashedImage:
+def hash_within(data: bytes, limits: HashingSettings, *, deep: bool = False) -> HashedImage:
     """Hash an image under the limits of the configuration; see ``hash_image``.
 
     Raises:
@@ -90,6 +96,7 @@ def hash_within(data: bytes, limits: HashingSettings) -> HashedImage:
         max_pixels=limits.max_pixels,
         max_frames=limits.max_frames,
         timeout_s=limits.timeout_s,
+        deep=deep,
     )
 
 

@@ -494,7 +494,7 @@ def test_the_environment_stands_in_for_options(
         ["crawl"],
         ["check"],
         ["check", "a.png", "--digests", "-"],
-        ["check", "a.png", "--tier", "deep"],
+        ["check", "a.png", "--tier", "deeper"],
         ["check", "--digests", "missing-file"],
         ["report", "survivor", "x", "--format", "pdf"],
         ["feed", "sync", "nobody"],
