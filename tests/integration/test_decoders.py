@@ -241,6 +241,21 @@ def test_a_process_holds_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert Path(f"/proc/{child}/cwd").readlink() == Path("/")
 
 
+def test_a_process_loads_decoders_only() -> None:
+    """No store, no kernels, no feed: it starts fast and has nothing to tell."""
+    script = (
+        "import sys, indexer.hashing.child\n"
+        "heavy = {'numba', 'lmdb', 'faiss', 'scrapy', 'structlog', 'pillow_heif', 'httpx2'}\n"
+        "ours = {'indexer.store', 'indexer.build', 'indexer.hashing.image', 'delist', 'crawler'}\n"
+        "sys.exit(', '.join((heavy | ours) & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, timeout=60, check=False, capture_output=True
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_libtiff_is_not_heard(capfd: pytest.CaptureFixture[str]) -> None:
     """What C libraries print about broken files goes nowhere."""
     data = bytearray(encode(PHOTO, "TIFF", compression="tiff_lzw"))
