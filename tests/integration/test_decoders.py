@@ -247,7 +247,7 @@ def test_a_process_loads_decoders_only() -> None:
         "import sys, indexer.hashing.child\n"
         "heavy = {'numba', 'lmdb', 'faiss', 'scrapy', 'structlog', 'pillow_heif', 'httpx2'}\n"
         "ours = {'indexer.store', 'indexer.build', 'indexer.hashing.image', 'delist', 'crawler'}\n"
-        "sys.exit(', '.join((heavy | ours) & set(sys.modules)))\n"
+        "sys.exit(', '.join((heavy | ours) & set(sys.modules)) or 0)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, timeout=60, check=False, capture_output=True
