@@ -25,9 +25,12 @@ from numpy.typing import NDArray
 from indexer.hashing.borders import find_parts
 from indexer.hashing.fitting import FIRST_STEPS, LAST_STEPS, Fit, digests_of_guesses, fit
 from indexer.hashing.guesses import (
-    GUESS_SETS,
+    CROPPED,
     PART_SET,
+    SIDEWAYS,
+    TURNED,
     WHOLE,
+    WIDER,
     Guess,
     GuessSet,
     Rectangle,
@@ -38,12 +41,10 @@ from indexer.model import DIGEST_BYTES
 from indexer.store import Store
 from indexer.view import SignalView, SignalViews
 
-_ROUNDS = ((GUESS_SETS[0], PART_SET), GUESS_SETS[1:])
-"""Sets of guesses that are looked up together: the fewer look-ups, the cheaper each guess."""
-
-SEED_BITS = 80
-"""How far a guess may be from a signal to be looked at: photos that have nothing in common
-hardly come closer."""
+_ROUNDS = (((CROPPED, PART_SET, TURNED), 80), ((WIDER, SIDEWAYS), 70))
+"""Sets of guesses that are looked up together (the more at once, the cheaper each), and how
+far one of them may be from a signal, in bits, to be looked at: photos that have nothing in
+common hardly come closer, and a frame that lies inside the copy misses nothing."""
 
 _SCREENED, _REFINED = 20, 4
 """Signals of an image that are screened, and that are refined."""
@@ -90,14 +91,21 @@ class DeepSearch:
         under_way = [search for search in searches if search is not None]
         if under_way:
             _spend(under_way, started)
-        for sets in _ROUNDS:
-            self._guess(view, [search for search in under_way if search.seconds > 0], sets)  # (1)
+        for sets, reach_bits in _ROUNDS:
+            left = [search for search in under_way if search.seconds > 0]
+            self._guess(view, left, sets, reach_bits)  # (1)
         return [{} if search is None else self._judge(search) for search in searches]
 
     def _begin(self, reduced: Reduced) -> _Search:
         return _Search(reduced, find_parts(reduced), self._budget_s, {})
 
-    def _guess(self, view: SignalView, searches: list[_Search], sets: tuple[GuessSet, ...]) -> None:
+    def _guess(
+        self,
+        view: SignalView,
+        searches: list[_Search],
+        sets: tuple[GuessSet, ...],
+        reach_bits: int,
+    ) -> None:
         started = time.perf_counter()
         digests: list[NDArray[np.uint8]] = []
         asked: list[tuple[_Search, tuple[Guess, ...]]] = []
@@ -110,7 +118,7 @@ class DeepSearch:
             return
         ends = np.cumsum([len(made) for made in digests])
         rows, keys, distances = view.find_probable(
-            np.concatenate(digests), threshold_bits=SEED_BITS
+            np.concatenate(digests), threshold_bits=reach_bits
         )
         places = np.searchsorted(ends, rows, side="right")
         for row, place, key, distance in zip(

@@ -37,16 +37,17 @@ _FLAT = 4.0
 _COMMON, _SAME, _NOTHING = 0.06, 2.5, 0.96
 """Share of an image that has the brightness of its ground, how far others of the ground may be
 from it, and their share in a row in which nothing else is."""
-_RIM, _STAND_OUT, _MIDDLES = 0.06, 3.0, 2
+_RIM, _STAND_OUT, _LEAST_STEP, _MIDDLES = 0.06, 3.0, 0.25, 2
 """Least width of what surrounds a picture in the middle, of the image; how much more brightness
-steps at its edges than in what is around; how many are taken along each axis."""
+steps at its edges than in what is around, which steps by so much of 255 at least; how many are
+taken along each axis."""
 _SHARP = 0.45
 """Detail of a row, of that of the rows with most, from which it belongs to the picture."""
 _GAP = 3
 """Rows that may look otherwise in the middle of a picture."""
-_STEP, _LONG, _PEAK, _MOST_EDGES, _APART = 6.0, 0.5, 1.8, 3, 3
+_STEP, _LONG, _PEAK, _MOST_EDGES, _APART, _LOOKED_AT = 6.0, 0.5, 1.8, 3, 3, 12
 """Luma by which an edge steps, the share of the other side along which it does, how much more
-than beside it, how many are taken along each axis, and how far apart."""
+than beside it, how many are taken along each axis, how far apart, and of how many."""
 
 
 def find_parts(reduced: Reduced) -> tuple[Rectangle, ...]:
@@ -128,17 +129,21 @@ def _on_ground(luma: _Luma) -> Iterator[_Box]:
 def _in_the_middle(luma: _Luma) -> Iterator[_Box]:
     """Look for two edges, as far from either side, that stand out from all beyond them."""
     side = len(luma)
+    first, last = int(_RIM * side), int((1 - _LEAST_SHARE) / 2 * side)
     found = []
     for axis in (0, 1):
         steps = np.abs(np.diff(luma, axis=axis)).mean(axis=1 - axis)
         steps = np.minimum(steps, steps[::-1])
-        for place in range(int(_RIM * side), int((1 - _LEAST_SHARE) / 2 * side)):
-            around = np.median(steps[: place - 2]) + 0.25
-            strength = float(steps[place - 1 : place + 1].max() / around)
-            if strength > _STAND_OUT:
-                found.append((strength, axis, place))
+        around = np.cumsum(steps)[first - 3 : last - 3] / np.arange(first - 2, last - 2)
+        here = np.maximum(steps[first - 1 : last - 1], steps[first:last])
+        strengths = here / (around + _LEAST_STEP)
+        found += [
+            (float(strengths[place]), axis, first + int(place))
+            for place in np.argsort(-strengths)[:_MIDDLES]
+            if strengths[place] > _STAND_OUT
+        ]
     found.sort(reverse=True)
-    for _, axis, place in found[: 2 * _MIDDLES]:
+    for _, axis, place in found:
         box = (place, side - place, 0, side)
         yield box if axis == 0 else (*box[2:], *box[:2])
 
@@ -185,9 +190,10 @@ def _edges(luma: _Luma, offset: int) -> dict[int, float]:
     steps = np.abs(np.diff(luma, axis=0))
     mean, long = steps.mean(axis=1), (steps > _STEP).mean(axis=1)
     found: dict[int, float] = {}
-    for row in np.argsort(-mean * long):
+    rows = np.flatnonzero(long >= _LONG)
+    for row in rows[np.argsort(-mean[rows] * long[rows])][:_LOOKED_AT]:
         around = np.concatenate([mean[max(row - 6, 0) : max(row - 1, 0)], mean[row + 2 : row + 7]])
-        if long[row] < _LONG or not len(around) or mean[row] < _PEAK * np.median(around):
+        if not len(around) or mean[row] < _PEAK * np.median(around):
             continue
         place = offset + int(row) + 1
         if all(abs(place - other) > _APART for other in found):

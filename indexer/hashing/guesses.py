@@ -118,17 +118,22 @@ def _pairs(*shares: float) -> tuple[tuple[float, float], ...]:
 
 
 _EVEN = ((0.0, 0.0), (0.06, 0.06), (0.12, 0.12), (0.03, 0.1), (0.1, 0.03))
-_AS_SEEN = (Variant.UPRIGHT, Variant.MIRROR)
-GUESS_SETS = (
-    GuessSet(name="cropped", axis=_pairs(0.0, 0.06, 0.12), variants=_AS_SEEN),
-    GuessSet(name="turned", axis=_EVEN, variants=_AS_SEEN, turns_deg=(3.2, -3.2)),
-    GuessSet(name="wider", axis=_pairs(0.0, -0.06, -0.11), variants=_AS_SEEN),
-    GuessSet(name="sideways", axis=_EVEN, variants=tuple(v for v in HASHED if v not in _AS_SEEN)),
+_WIDER = (
+    *((0.0, 0.0), (-0.05, -0.05), (-0.1, -0.1)),
+    *((0.0, -0.05), (-0.05, 0.0), (-0.02, -0.1), (-0.1, -0.02)),
 )
-"""In the order in which they are tried: the first are what people do most."""
-
+_AS_SEEN = (Variant.UPRIGHT, Variant.MIRROR)
+CROPPED = GuessSet(name="cropped", axis=_pairs(0.0, 0.06, 0.12), variants=_AS_SEEN)
+TURNED = GuessSet(name="turned", axis=_EVEN, variants=_AS_SEEN, turns_deg=(3.2, -3.2))
+WIDER = GuessSet(name="wider", axis=_WIDER, variants=_AS_SEEN)
+"""For a survivor's own picture that is a part of the copy."""
+SIDEWAYS = GuessSet(
+    name="sideways", axis=_EVEN, variants=tuple(v for v in HASHED if v not in _AS_SEEN)
+)
 PART_SET = GuessSet(name="part", axis=((0.0, 0.0), (0.06, 0.06), (-0.03, -0.03)), variants=_AS_SEEN)
 """For a picture inside the picture."""
+GUESS_SETS = (CROPPED, PART_SET, TURNED, WIDER, SIDEWAYS)
+"""In the order in which they are tried: the first are what people do most."""
 
 
 def reduce(pixels: Pixels) -> Reduced:

@@ -11,7 +11,6 @@ from delist.ops.pictures import draw_photo
 from indexer.hashing.fitting import digests_of_guesses, fit, margin_weights
 from indexer.hashing.guesses import (
     GUESS_SETS,
-    PART_SET,
     REDUCED_SIDE,
     WHOLE,
     Frame,
@@ -106,7 +105,7 @@ def test_a_turned_copy_is_turned_back() -> None:
     assert distances[2] == min(distances) <= 44
 
 
-@pytest.mark.parametrize("guess_set", [*GUESS_SETS, PART_SET], ids=lambda one: one.name)
+@pytest.mark.parametrize("guess_set", GUESS_SETS, ids=lambda one: one.name)
 def test_guesses_stand_in_the_order_of_their_digests(guess_set: GuessSet) -> None:
     """What a guess fits, unrefined, is what its digest differs by."""
     small = reduced(draw_photo(5))
