@@ -51,6 +51,7 @@ _LEAST_DELTA = 2_000
 _DELTA_SHARE = 20
 _PURGE_AFTER_S = StoreSettings().purge_after_s
 _LOG_BATCH = 10_000
+_TRIES = 3
 
 _log = structlog.get_logger()
 
@@ -62,6 +63,7 @@ class Base:
     version: int
     index: AnnIndex
     keys: Keys
+    is_mapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +153,26 @@ class SignalViews:
         self._lock = threading.Lock()
         self._view: SignalView | None = None
         self._base: Base | None = None
+        self._before: Base | None = None
         self._added: dict[bytes, bytes] = {}
         self._followed = 0
 
     def newest(self) -> SignalView:
         """Return the view of the newest committed state."""
+        for _ in range(_TRIES):
+            with self._store.read() as txn:
+                if self._is_at_hand(txn):
+                    return self.in_(txn)
         with self._store.read() as txn:
             return self.in_(txn)
+
+    def _is_at_hand(self, txn: lmdb.Transaction) -> bool:
+        """Say whether no file is named that a newer one has just taken the place of."""
+        view = self._view
+        if view is not None and view.version == self._store.signals.version(txn):
+            return True
+        name = self._store.index_pointers.load(txn, _POINTER).name
+        return not name or (self._folder / name).exists()
 
     def in_(self, txn: lmdb.Transaction) -> SignalView:
         """Return the view of the state that a transaction sees."""
@@ -179,6 +194,7 @@ class SignalViews:
     def _load(self, txn: lmdb.Transaction, version: int) -> SignalView:
         base = self._chosen_base(txn, version)
         if base is not self._base or self._followed > version:
+            self._before = self._base if self._base and self._base.is_mapped else None
             self._base, self._added, self._followed = base, {}, base.version
         self._follow(txn, version)
         count = self._store.signals.count(txn, FEED_KIND_PDQ)
@@ -186,8 +202,12 @@ class SignalViews:
         return SignalView(version, count, parts)
 
     def _chosen_base(self, txn: lmdb.Transaction, version: int) -> Base:
-        """Keep the base, take a newer generation, or build one in memory."""
-        base = self._base
+        """Keep a base, take a newer generation, or build one in memory.
+
+        Never one that is newer than the transaction: what was withdrawn in between is not in it.
+        """
+        known = [one for one in (self._base, self._before) if one and one.version <= version]
+        base = max(known, key=lambda one: one.version, default=None)
         pointer = self._store.index_pointers.load(txn, _POINTER)
         if pointer.name and (base is None or pointer.version > base.version):
             base = self._mapped(pointer) or base
@@ -198,11 +218,8 @@ class SignalViews:
     def _mapped(self, pointer: IndexPointer) -> Base | None:
         try:
             index = self._factory.map(self._folder / pointer.name)
-        except FileNotFoundError:
-            # A newer one took its place after this transaction began; it serves as well.
-            with self._store.read() as txn:
-                newer = self._store.index_pointers.load(txn, _POINTER)
-            return None if newer == pointer or not newer.name else self._mapped(newer)
+        except FileNotFoundError:  # a newer one has taken its place, or somebody removed it
+            return None
         except (IndexDamagedError, OSError) as error:
             _log.error("index.unusable", error=type(error).__name__)
             return None
@@ -210,7 +227,7 @@ class SignalViews:
         if len(keys) != KEY_BYTES * len(index):
             _log.error("index.unusable", error="NoKeys")
             return None
-        return Base(index.version, index, keys.reshape(-1, KEY_BYTES))
+        return Base(index.version, index, keys.reshape(-1, KEY_BYTES), is_mapped=True)
 
     def _from_column(self, txn: lmdb.Transaction, version: int) -> Base:
         digests, keys = self._read_column(txn)

@@ -281,6 +281,29 @@ def test_any_order_of_changes_answers_as_brute_force(
             assert found == brute_force(QUERIES, held, 31)
 
 
+@pytest.mark.parametrize("is_fresh", [True, False])
+def test_an_older_transaction_is_answered_as_it_sees_things(
+    store: Store, tmp_path: Path, *, is_fresh: bool
+) -> None:
+    """What is withdrawn and published meanwhile is still there for who began before."""
+    folder = tmp_path / "index"
+    put(store, range(SIGNALS))
+    views = views_of(store, folder)
+    views.publish_if_due(now=NOW)
+    with store.read() as older:
+        held = {entry.key: entry.digest for entry in store.signals.every(older)}
+        put(store, range(10), at=2000, status="Withdrawn")
+        publisher = views_of(store, folder)
+        publisher.publish_if_due(now=NOW + timedelta(days=2))
+        views.newest()
+        reader = views_of(store, folder) if is_fresh else views
+        found = answers(reader.in_(older).find(QUERIES, threshold_bits=31), held)
+
+    assert found == brute_force(QUERIES, held, 31)
+    found = answers(reader.newest().find(QUERIES, threshold_bits=31), live(store))
+    assert found == brute_force(QUERIES, live(store), 31)
+
+
 @pytest.mark.parametrize("damage", ["cut", "header", "gone"])
 def test_a_damaged_generation_is_not_used_and_built_anew(
     store: Store, tmp_path: Path, damage: str
