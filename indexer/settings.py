@@ -91,10 +91,18 @@ class HashingSettings:
     max_frames: int = setting(
         8, "Most frames of an animation that are hashed, the first included.", low=1, high=64
     )
+    max_video_frames: int = setting(
+        120,
+        "Most frames of a video that are hashed: one a second, or key frames spread evenly over\n"
+        'a longer one; 0 refuses videos. Needs the extra "video".',
+        low=0,
+        high=3600,
+    )
     timeout_s: float = setting(
         20.0,
         "Longest that decoding one image may take, in seconds, where another process does it:\n"
-        "animations, WebP, AVIF, HEIC, TIFF. A 64-megapixel AVIF takes about three.",
+        "animations, videos, WebP, AVIF, HEIC, TIFF. A 64-megapixel AVIF takes about four. Frames\n"
+        "that were decoded by then count.",
         low=1,
         high=3600,
     )

@@ -19,7 +19,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from indexer.errors import ImageRefusedError, Refusal
 from indexer.hashing.formats import JPEG, Format
@@ -40,6 +40,7 @@ from indexer.hashing.opening import (
     open_image,
     orientation_of,
 )
+from indexer.hashing.variants import UPRIGHT_ORIENTATION
 from indexer.model import Background
 
 HEADER_BYTES = 1024 * 1024
@@ -69,7 +70,7 @@ class Layer:
     """One frame on one background.
 
     Attributes:
-        frame: number of the frame, 0 for the first.
+        frame: number of the frame, 0 for the first; of a video the second that it stands at.
         partial: a part of the picture was missing and is grey.
     """
 
@@ -117,6 +118,9 @@ def _is_short_to_read(data: bytes, form: Format) -> bool:
 def decode_here(data: bytes, limits: Limits) -> Decoded:
     """Do what ``decode`` does, in this process whatever the format."""
     form = format_of(data, limits)
+    if form.demuxer:
+        yield from _video_layers(data, form, limits)
+        return
     with as_refusal():
         image = open_image(data, form, max_pixels=limits.max_pixels)
     yield from _layers(data, image, form, limits)
@@ -147,6 +151,34 @@ def _layers(data: bytes, image: ImageFile.ImageFile, form: Format, limits: Limit
         yield rest
 
 
+def _video_layers(data: bytes, form: Format, limits: Limits) -> Decoded:
+    from indexer.hashing import video  # noqa: PLC0415 - an extra; in the decoding process only
+
+    pictures = video.pictures(
+        data, form.demuxer, most=limits.max_video_frames, max_pixels=limits.max_pixels
+    )
+    has_begun = False
+    try:
+        while True:
+            with as_refusal():
+                second, picture = next(pictures, (0, None))
+            if picture is None:
+                break
+            if not has_begun:
+                width, height = picture.size
+                yield Head(
+                    orientation=UPRIGHT_ORIENTATION, mime=form.mime, width=width, height=height
+                )
+            yield from _on_backgrounds(picture, frame=second if has_begun else 0)
+            has_begun = True
+    except ImageRefusedError as error:
+        if not has_begun:
+            raise
+        yield error.code
+    if not has_begun:
+        raise ImageRefusedError(Refusal.CORRUPT, "no picture in the video")
+
+
 def _first_frame(
     data: bytes, image: ImageFile.ImageFile, form: Format, *, max_pixels: int
 ) -> tuple[ImageFile.ImageFile | Pixels, bool]:
@@ -168,10 +200,10 @@ def _first_frame(
 
 
 def _on_backgrounds(
-    picture: ImageFile.ImageFile | Pixels, *, frame: int, is_partial: bool = False
+    picture: Image.Image | Pixels, *, frame: int, is_partial: bool = False
 ) -> Iterator[Layer]:
     """Flatten a frame; the array of a layer is made when it is asked for."""
-    if not isinstance(picture, ImageFile.ImageFile):
+    if not isinstance(picture, Image.Image):
         yield Layer(frame=frame, partial=is_partial, pixels=picture)
         return
     with as_refusal():

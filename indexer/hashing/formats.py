@@ -39,12 +39,14 @@ class Format:
             called directly: ``Image.open`` would try others, and warns or gives up at
             a limit of its own.
         isolated: decoded in a process of its own.
+        demuxer: FFmpeg's name for it, of a video.
         extra: the optional dependency of ours that brings the reader, where it is missing.
     """
 
     mime: str
     reader: Callable[[BytesIO], ImageFile.ImageFile] | None = None
     isolated: bool = False
+    demuxer: str = ""
     extra: str = ""
 
 
@@ -58,6 +60,7 @@ def _open_heif(file: BytesIO) -> ImageFile.ImageFile:
 
 
 _HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
+_VIDEO_EXTRA = "" if importlib.util.find_spec("av") is not None else "video"
 
 
 # Of a JPEG with further pictures (MPO) the JPEG reader gives the first.
@@ -77,6 +80,12 @@ _HEIF = (
     if _HAS_HEIF
     else Format(mime="image/heif", extra="heif")
 )
+_MP4, _MATROSKA, _AVI = (
+    Format(mime=mime, demuxer=demuxer, isolated=True, extra=_VIDEO_EXTRA)
+    for mime, demuxer in (
+        ("video/mp4", "mov"), ("video/webm", "matroska"), ("video/x-msvideo", "avi"),
+    )
+)  # fmt: skip
 _JPEG_2000 = Format(mime="image/jp2")
 _JPEG_XL = Format(mime="image/jxl")
 _POSTSCRIPT = Format(mime="application/postscript")
@@ -106,6 +115,7 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"\xff\x4f\xff\x51", _JPEG_2000),
     (b"\x00\x00\x00\x0cJXL \r\n\x87\n", _JPEG_XL),
     (b"\xff\x0a", _JPEG_XL),
+    (b"\x1a\x45\xdf\xa3", _MATROSKA),
     (b"%!PS", _POSTSCRIPT),
     (b"\xc5\xd0\xd3\xc6", _POSTSCRIPT),
     (b"%PDF-", Format(mime="application/pdf")),
@@ -132,6 +142,8 @@ _BRANDS: dict[bytes, Format] = {
         (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), _HEIF
     ),
 }
+# The rest of the container's brands: sound alone (M4A) has no picture, and is not among them.
+_VIDEO_BRANDS = (b"isom", b"iso", b"mp4", b"avc", b"M4V", b"qt  ", b"3gp", b"3g2", b"dash", b"MSNV")
 _SVG_SEARCHED = 1024
 _GZIP = b"\x1f\x8b\x08"
 _GZIP_WINDOW = 31  # zlib's word for: with gzip's header
@@ -146,6 +158,8 @@ def sniff(data: bytes) -> Format | None:
             return found
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _WEBP
+    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
+        return _AVI
     if data[4:8] == b"ftyp":
         return _by_brand(data)
     return SVG if b"<svg" in _text_of(data).lower() else None
@@ -177,4 +191,4 @@ def _by_brand(data: bytes) -> Format | None:
     compatible = {data[at : at + 4] for at in range(16, box_bytes, 4)}
     if major in {b"mif1", b"msf1"} and compatible & {b"avif", b"avis"}:
         return _AVIF
-    return _BRANDS.get(major)
+    return _BRANDS.get(major) or (_MP4 if major.startswith(_VIDEO_BRANDS) else None)

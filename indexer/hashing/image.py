@@ -29,6 +29,7 @@ def hash_image(
     max_bytes: int,
     max_pixels: int,
     max_frames: int = _DEFAULTS.max_frames,
+    max_video_frames: int = _DEFAULTS.max_video_frames,
     timeout_s: float = _DEFAULTS.timeout_s,
     deep: bool = False,
 ) -> HashedImage:
@@ -43,6 +44,7 @@ def hash_image(
         max_pixels: largest width times height that is decoded, inclusive; also of all
             frames of an animation together.
         max_frames: most frames that are hashed, the first included.
+        max_video_frames: the same for a video, one a second; 0 refuses videos.
         timeout_s: longest that a decoding process may take, where one is asked.
         deep: also reduce the first frame to what the deep tier makes its guesses from.
 
@@ -56,7 +58,11 @@ def hash_image(
             "no match". The message holds nothing of ``data``.
     """
     limits = Limits(
-        max_bytes=max_bytes, max_pixels=max_pixels, max_frames=max_frames, timeout_s=timeout_s
+        max_bytes=max_bytes,
+        max_pixels=max_pixels,
+        max_frames=max_frames,
+        max_video_frames=max_video_frames,
+        timeout_s=timeout_s,
     )
     rows, reduced = _Rows(), None
     with closing(decode(data, limits)) as parts:
@@ -95,6 +101,7 @@ def hash_within(data: bytes, limits: HashingSettings, *, deep: bool = False) -> 
         max_bytes=limits.max_bytes,
         max_pixels=limits.max_pixels,
         max_frames=limits.max_frames,
+        max_video_frames=limits.max_video_frames,
         timeout_s=limits.timeout_s,
         deep=deep,
     )

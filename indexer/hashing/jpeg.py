@@ -133,8 +133,8 @@ def what_is_left(data: bytes, open_: Callable[[bytes], ImageFile.ImageFile]) -> 
         except OSError:
             continue
         pixels = np.asarray(image).reshape(image.height, image.width, -1)
-        is_there = ((pixels < _FILL[0]) | (pixels > _FILL[1])).any(axis=2)
-        rows = np.flatnonzero(is_there.any(axis=1))
+        is_there = np.any((pixels < _FILL[0]) | (pixels > _FILL[1]), axis=2)
+        rows = np.flatnonzero(np.any(is_there, axis=1))
         return Remains(
             image=image,
             share=(int(rows[-1]) + 1) / image.height if len(rows) else 0.0,

@@ -63,6 +63,7 @@ class Limits:
         max_pixels: width times height of the image; of an animation also all pixels of
             all frames that have to be decoded.
         max_frames: frames of an animation that are hashed, the first included.
+        max_video_frames: frames of a video that are hashed.
         timeout_s: seconds in a process of its own; see ``decoders``.
     """
 
@@ -70,6 +71,7 @@ class Limits:
     max_pixels: int
     max_frames: int
     timeout_s: float
+    max_video_frames: int = 0
 
 
 def format_of(data: bytes, limits: Limits) -> Format:
@@ -94,7 +96,7 @@ def format_of(data: bytes, limits: Limits) -> Format:
             Refusal.UNSUPPORTED_FORMAT,
             f"{form.mime} is not decoded: install delist[{form.extra}]",
         )
-    if form.reader is None:
+    if form.reader is None and not (form.demuxer and limits.max_video_frames):
         raise ImageRefusedError(Refusal.UNSUPPORTED_FORMAT, f"{form.mime} is not decoded")
     return form
 

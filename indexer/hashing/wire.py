@@ -23,7 +23,7 @@ from indexer.hashing.opening import Limits
 READY = b"\x01"
 MOST_TEXT_BYTES = 200
 
-_QUESTION = struct.Struct("<QQQd")
+_QUESTION = struct.Struct("<QQQQd")
 _MESSAGE = struct.Struct("<BBBxIII")
 _PIXEL_BYTES = 4
 
@@ -76,8 +76,15 @@ class Wire:
             WireError: the other end is gone.
             TimeoutError: it did not listen until the deadline.
         """
-        header = _QUESTION.pack(len(data), limits.max_pixels, limits.max_frames, limits.timeout_s)
-        self._send(header)
+        self._send(
+            _QUESTION.pack(
+                len(data),
+                limits.max_pixels,
+                limits.max_frames,
+                limits.max_video_frames,
+                limits.timeout_s,
+            )
+        )
         self._send(data)
 
     def take_question(self) -> tuple[bytearray, Limits] | None:
@@ -86,9 +93,13 @@ class Wire:
             header = self.receive(_QUESTION.size)
         except WireError:
             return None
-        size, max_pixels, max_frames, timeout_s = _QUESTION.unpack(header)
+        size, max_pixels, max_frames, max_video_frames, timeout_s = _QUESTION.unpack(header)
         limits = Limits(
-            max_bytes=size, max_pixels=max_pixels, max_frames=max_frames, timeout_s=timeout_s
+            max_bytes=size,
+            max_pixels=max_pixels,
+            max_frames=max_frames,
+            max_video_frames=max_video_frames,
+            timeout_s=timeout_s,
         )
         return self.receive(size), limits
 

@@ -8,6 +8,7 @@ so that one can be made again with ``--only NUMBER``. The suite runs a short for
 import argparse
 import gc
 import gzip
+import io
 import json
 import os
 import random
@@ -38,6 +39,8 @@ _WARM_FILES = 500
 _LONGEST_MESSAGE = 100
 _INTERESTING = (0, 1, 2, 16, 17, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 1 << 24,
                 (1 << 31) - 1, 1 << 31, (1 << 32) - 1)  # fmt: skip
+
+_VIDEOS = (("mpeg4", "mp4"), ("libx264", "mp4"), ("libvpx", "webm"), ("mjpeg", "avi"))
 
 Mutation = Callable[[random.Random, bytearray], bytearray]
 
@@ -123,11 +126,23 @@ def seeds() -> dict[str, bytes]:
     for compression in ("tiff_lzw", "packbits", "jpeg", "lzma", "zstd"):
         files[f"tiff {compression}"] = encode(photo, "TIFF", compression=compression)
     try:
+        import av  # noqa: PLC0415 - an extra
         import pillow_heif  # noqa: PLC0415 - an extra
     except ImportError:
         return files
     pillow_heif.register_heif_opener()  # type: ignore[no-untyped-call]
-    return {**files, "heif": encode(photo, "HEIF"), "heif alpha": encode(layer, "HEIF")}
+    files |= {"heif": encode(photo, "HEIF"), "heif alpha": encode(layer, "HEIF")}
+    for codec, container in _VIDEOS:
+        out = io.BytesIO()
+        with av.open(out, "w", format=container) as file:
+            stream = file.add_stream(codec, rate=2)
+            stream.width, stream.height = photo.size
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            for picture in (photo, other, photo, other):
+                file.mux(stream.encode(av.VideoFrame.from_image(picture)))
+            file.mux(stream.encode())
+        files[f"{container} {codec}"] = out.getvalue()
+    return files
 
 
 def _wide(photo: Image.Image) -> "object":

@@ -289,7 +289,7 @@ def test_an_orientation_beyond_eight_is_ignored() -> None:
         (b"BMW is a maker of cars", Refusal.NOT_AN_IMAGE),
         (b"P5.js is a library", Refusal.NOT_AN_IMAGE),
         (b"RIFF\x24\0\0\0WAVEfmt ", Refusal.NOT_AN_IMAGE),
-        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", Refusal.NOT_AN_IMAGE),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", Refusal.CORRUPT),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Refusal.CORRUPT),
         (b"\0\0\0\x0cJXL \r\n\x87\n", Refusal.UNSUPPORTED_FORMAT),
         (b"\xff\x0a\xfa\x1f", Refusal.UNSUPPORTED_FORMAT),
