@@ -16,6 +16,9 @@ from PIL import Image
 
 from indexer.hashing.opening import check_size
 
+LAST_SECOND = 1_000_000
+"""Eleven days; a time beyond is damage."""
+
 _OPTIONS = {"protocol_whitelist": "none", "enable_drefs": "0"}
 
 
@@ -54,7 +57,7 @@ def _in_turn(
     del seconds
     taken = -1
     for frame in container.decode(video=0):
-        second = int(frame.time or 0)
+        second = _second_of(frame)
         if second > taken:
             taken = second
             yield second, frame
@@ -73,7 +76,19 @@ def _by_key_frames(
         frame = next(container.decode(video=0), None)
         if frame is None:
             return
-        second = int(frame.time or 0)
+        second = _second_of(frame)
         if second > taken:
             taken = second
             yield second, frame
+
+
+def _second_of(frame: av.VideoFrame) -> int:
+    """Say at which second a frame is shown; those before the beginning count to the first.
+
+    Raises:
+        ValueError: long after any video has ended.
+    """
+    second = max(0, int(frame.time or 0))
+    if second > LAST_SECOND:
+        raise ValueError("a time far off")
+    return second

@@ -357,4 +357,4 @@ def test_mutated_files_are_hashed_or_refused() -> None:
     }  # fmt: skip
     assert outcome.slowest_s < fuzz_decode.TIMEOUT_S + 5
     assert outcome.grown_bytes < 64 * 2**20
-    assert outcome.by_outcome.get("decoder_crashed", 0) == 0
+    assert not [word for word in outcome.by_outcome if "crashed" in word]

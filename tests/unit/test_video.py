@@ -111,6 +111,17 @@ def test_play_lists_are_not_followed(tmp_path: Path) -> None:
         assert refusal(b"\x1a\x45\xdf\xa3" + text) is Refusal.CORRUPT
 
 
+def test_times_far_off_are_damage() -> None:
+    """A clip that says it runs at a frame in a year is hashed to where its times make sense."""
+    data = bytearray(video("video/x-msvideo", PHOTOS))
+    at = data.index(b"vids") + 20  # scale and rate, 32 bits each
+    data[at : at + 8] = (2_000_000_000).to_bytes(4, "little") + (1).to_bytes(4, "little")
+    result = hashed(bytes(data))
+
+    assert frames_of(result) == [0]
+    assert result.incomplete is Refusal.CORRUPT
+
+
 @pytest.mark.parametrize(
     ("data", "mime"),
     [
