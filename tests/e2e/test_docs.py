@@ -100,6 +100,8 @@ def test_make_targets_of_the_readme_exist() -> None:
 def test_commands_of_the_readme_work(tmp_path: Path, site: str, feed: StopNciiStandIn) -> None:
     """Each command ends with exit code 0 (``run``: when it is asked to stop)."""
     lines = [line for line in commands_of(ROOT / "README.md") if line.startswith("delist ")]
+    copy = draw_photo(1).crop((16, 10, 306, 230))
+    (tmp_path / "photo.jpg").write_bytes(encode(copy, "JPEG", quality=80))
     known = {"CASE_REF": CASE_REF}
     shown: dict[str, str] = {}
     for line in lines:
@@ -121,6 +123,7 @@ def test_commands_of_the_readme_work(tmp_path: Path, site: str, feed: StopNciiSt
         if arguments[0] == "access-code":
             known["CODE"] = result.stdout.strip()
 
+    assert "deep:upright:" in shown["check --tier"]
     one, two = shown[f"suppressed {site}/one.jpg"].splitlines()
     assert one.endswith(" suppressed")
     assert two.endswith("not suppressed")
