@@ -7,18 +7,18 @@ The steps, for a batch of images:
     order as long as the image's time lasts.
 (2) Screen: the signals met, each by its nearest guess, by margin.
 (3) Refine the best few: move the frame to where it fits best.
-(4) A fit within the threshold on the weighted scale is a match. It says which guess it was,
-    and never acts alone: ``delist.policy`` sends it to a person.
+(4) A fit within the threshold on the weighted scale is a match, if what the copy lacks of the
+    picture explains its distance (``allowed_bits``). It says which guess it was, and never
+    acts alone: ``delist.policy`` sends it to a person.
 
 What is found is probable and not complete: a signal may be missed, and one that comes later
 meets the image at its next visit only, since guesses need pixels.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,6 +54,12 @@ _WORTH_REFINING, _WORTH_GOING_ON = 72.0, 54.0
 ever helped."""
 
 
+THRESHOLD_BITS = 36.0
+"""Weighted bits up to which a fit is a match, unless it is told otherwise (docs/adr/0016)."""
+
+_UNEXPLAINED, _FOR_ALL_MISSING = 24.0, 100.0
+
+
 @dataclass(slots=True)
 class _Search:
     """One image under way: the nearest guess by signal key, and what its time is."""
@@ -68,7 +74,12 @@ class DeepSearch:
     """Finds signals whose picture an image shows, edited. Thread-safe."""
 
     def __init__(
-        self, store: Store, views: SignalViews, *, threshold_bits: float, budget_s: float
+        self,
+        store: Store,
+        views: SignalViews,
+        *,
+        threshold_bits: float = THRESHOLD_BITS,
+        budget_s: float,
     ) -> None:
         """Search with a threshold on the weighted scale and a time for each image.
 
@@ -86,77 +97,111 @@ class DeepSearch:
         view = self._views.newest()
         if not view.count:
             return [{} for _ in images]
-        started = time.perf_counter()
-        searches = [None if image is None else self._begin(image) for image in images]
-        under_way = [search for search in searches if search is not None]
-        if under_way:
-            _spend(under_way, started)
-        for sets, reach_bits in _ROUNDS:
-            left = [search for search in under_way if search.seconds > 0]
-            self._guess(view, left, sets, reach_bits)  # (1)
-        return [{} if search is None else self._judge(search) for search in searches]
+        closest = closest_signals(view, images, self._digests, budget_s=self._budget_s)
+        return [
+            {key: one for key, one in near.items() if is_match(one, self._threshold_bits)}
+            for near in closest
+        ]
 
-    def _begin(self, reduced: Reduced) -> _Search:
-        return _Search(reduced, find_parts(reduced), self._budget_s, {})
-
-    def _guess(
-        self,
-        view: SignalView,
-        searches: list[_Search],
-        sets: tuple[GuessSet, ...],
-        reach_bits: int,
-    ) -> None:
-        started = time.perf_counter()
-        digests: list[NDArray[np.uint8]] = []
-        asked: list[tuple[_Search, tuple[Guess, ...]]] = []
-        for search in searches:
-            for guess_set in sets:
-                for rectangle in search.parts if guess_set is PART_SET else (WHOLE,):
-                    digests.append(digests_of_guesses(search.reduced, guess_set, rectangle))
-                    asked.append((search, guesses_of(guess_set, rectangle)))
-        if not asked:
-            return
-        ends = np.cumsum([len(made) for made in digests])
-        rows, keys, distances = view.find_probable(
-            np.concatenate(digests), threshold_bits=reach_bits
-        )
-        places = np.searchsorted(ends, rows, side="right")
-        for row, place, key, distance in zip(
-            (rows - ends[places]).tolist(), places.tolist(), keys, distances.tolist(), strict=True
-        ):
-            search, guesses = asked[place]
-            held = search.met.get(key.tobytes())
-            if held is None or distance < held[0]:
-                search.met[key.tobytes()] = distance, guesses[row]
-        _spend(searches, started)
-
-    def _judge(self, search: _Search) -> dict[bytes, Fit]:
-        """Screen, refine and decide."""
-        reduced = search.reduced
-        nearest = sorted(search.met.items(), key=lambda entry: entry[1][0])[:_SCREENED]
+    def _digests(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         with self._store.read() as txn:
-            digests = {key: digest for key, _ in nearest if (digest := self._digest(txn, key))}
-        screened = sorted(
-            (
-                (fit(reduced, guess, digests[key]), key)
-                for key, (_, guess) in nearest
-                if key in digests
-            ),
-            key=lambda entry: entry[0].weighted_bits,
-        )  # (2)
-        found: dict[bytes, Fit] = {}
-        for rough, key in screened[:_REFINED]:
-            if rough.weighted_bits > _WORTH_REFINING:
-                break
-            best = _refined(reduced, rough, digests[key])  # (3)
-            if best.weighted_bits <= self._threshold_bits:  # (4)
-                found[key] = best
-        reduced.parts.clear()
-        return found
+            found = ((key, self._store.signals.find(txn, key)) for key in keys)
+            return {
+                key: signal.digest
+                for key, signal in found
+                if signal is not None and len(signal.digest) == DIGEST_BYTES
+            }
 
-    def _digest(self, txn: lmdb.Transaction, key: bytes) -> bytes | None:
-        signal = self._store.signals.find(txn, key)
-        return signal.digest if signal is not None and len(signal.digest) == DIGEST_BYTES else None
+
+def closest_signals(
+    view: SignalView,
+    images: Sequence[Reduced | None],
+    digests_of: Callable[[Iterable[bytes]], dict[bytes, bytes]],
+    *,
+    budget_s: float,
+) -> list[dict[bytes, Fit]]:
+    """Find the few signals that come closest to each image, matches or not: steps (1) to (3).
+
+    Args:
+        view: where to look.
+        images: none for None.
+        digests_of: gives the digests of those keys whose signals live.
+        budget_s: seconds after which no further guesses are made for an image.
+    """
+    started = time.perf_counter()
+    searches = [
+        None if image is None else _Search(image, find_parts(image), budget_s, {})
+        for image in images
+    ]
+    under_way = [search for search in searches if search is not None]
+    _spend(under_way, started)
+    for sets, reach_bits in _ROUNDS:
+        left = [search for search in under_way if search.seconds > 0]
+        _guess(view, left, sets, reach_bits)  # (1)
+    return [{} if search is None else _refined_best(search, digests_of) for search in searches]
+
+
+def is_match(found: Fit, threshold_bits: float) -> bool:
+    """Decide: within the threshold, inclusive, and explained by the guess."""
+    return found.weighted_bits <= min(threshold_bits, allowed_bits(found.guess))  # (4)
+
+
+def allowed_bits(guess: Guess) -> float:
+    """Return the weighted distance that a guess explains: the more is missing, the more.
+
+    A frame within the copy lacks nothing, so the true one fits well; what fits it badly is a
+    picture of another, of simple shapes, that was moved until it came near.
+    """
+    return _UNEXPLAINED + _FOR_ALL_MISSING * guess.frame.missing_share
+
+
+def _guess(
+    view: SignalView,
+    searches: list[_Search],
+    sets: tuple[GuessSet, ...],
+    reach_bits: int,
+) -> None:
+    started = time.perf_counter()
+    digests: list[NDArray[np.uint8]] = []
+    asked: list[tuple[_Search, tuple[Guess, ...]]] = []
+    for search in searches:
+        for guess_set in sets:
+            for rectangle in search.parts if guess_set is PART_SET else (WHOLE,):
+                digests.append(digests_of_guesses(search.reduced, guess_set, rectangle))
+                asked.append((search, guesses_of(guess_set, rectangle)))
+    if not asked:
+        return
+    ends = np.cumsum([len(made) for made in digests])
+    rows, keys, distances = view.find_probable(np.concatenate(digests), threshold_bits=reach_bits)
+    places = np.searchsorted(ends, rows, side="right")
+    for row, place, key, distance in zip(
+        (rows - ends[places]).tolist(), places.tolist(), keys, distances.tolist(), strict=True
+    ):
+        search, guesses = asked[place]
+        held = search.met.get(key.tobytes())
+        if held is None or distance < held[0]:
+            search.met[key.tobytes()] = distance, guesses[row]
+    _spend(searches, started)
+
+
+def _refined_best(
+    search: _Search, digests_of: Callable[[Iterable[bytes]], dict[bytes, bytes]]
+) -> dict[bytes, Fit]:
+    """Screen the signals that were met, and refine the best."""
+    reduced = search.reduced
+    nearest = sorted(search.met.items(), key=lambda entry: entry[1][0])[:_SCREENED]
+    digests = digests_of(key for key, _ in nearest)
+    screened = sorted(
+        ((fit(reduced, guess, digests[key]), key) for key, (_, guess) in nearest if key in digests),
+        key=lambda entry: entry[0].weighted_bits,
+    )  # (2)
+    found = {
+        key: _refined(reduced, rough, digests[key])  # (3)
+        for rough, key in screened[:_REFINED]
+        if rough.weighted_bits <= _WORTH_REFINING
+    }
+    reduced.parts.clear()
+    return found
 
 
 def _refined(reduced: Reduced, rough: Fit, digest: bytes) -> Fit:

@@ -15,6 +15,7 @@ What guesses hash to, and how near one comes to a signal: ``fitting``.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import radians, sin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,14 @@ class Frame:
     right: float = 0.0
     turn_deg: float = 0.0
     rectangle: Rectangle = WHOLE
+
+    @property
+    def missing_share(self) -> float:
+        """Share of the picture's area that the copy does not show, 0-1; corners of a turn too."""
+        shown = 1.0
+        for before, after in ((self.top, self.bottom), (self.left, self.right)):
+            shown *= 1 - (max(before, 0.0) + max(after, 0.0)) / (1 + before + after)
+        return min(1 - shown + abs(sin(radians(self.turn_deg))) / 2, 1.0)
 
     def __str__(self) -> str:
         """Name the frame in at most 48 characters: ``t+5,l-12,turn+2.1,part10/0/80/95``.

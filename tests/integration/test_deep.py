@@ -11,14 +11,15 @@ from PIL import Image, ImageOps
 
 from delist.ops.pictures import draw_photo
 from indexer.ann import ExactIndexes
-from indexer.deep import DeepSearch
+from indexer.deep import THRESHOLD_BITS, DeepSearch, allowed_bits
+from indexer.hashing.guesses import Frame, Guess
+from indexer.model import Variant
 from indexer.store import Store
 from indexer.view import SignalViews
 from tests.fakes.edits import cropped, digest_of, placed, reduced
 from tests.fakes.signals import SETTINGS, add_signals, key_of, make_digest, withdraw
 
 PHOTOS = range(24)
-THRESHOLD_BITS = 36.0
 Make = Callable[..., DeepSearch]
 
 
@@ -111,6 +112,22 @@ def test_the_threshold_is_inclusive(make: Make, filled: dict[int, bytes]) -> Non
 
     assert filled[3] in make(threshold_bits=at).find([copy])[0]
     assert filled[3] not in make(threshold_bits=at - 0.01).find([copy])[0]
+
+
+@pytest.mark.parametrize(
+    ("frame", "least_bits", "most_bits"),
+    [
+        (Frame(), 20, 26),
+        (Frame(left=-0.1, top=-0.1), 20, 26),
+        (Frame(left=0.1, bottom=0.1), 36, 45),
+        (Frame(turn_deg=5), 26, 32),
+    ],
+)
+def test_a_distance_has_to_be_explained(frame: Frame, least_bits: float, most_bits: float) -> None:
+    """What lies within the copy must fit well; what is missing excuses some distance."""
+    allowed = allowed_bits(Guess(frame=frame, variant=Variant.UPRIGHT))
+
+    assert least_bits <= allowed <= most_bits
 
 
 def test_a_withdrawn_signal_is_not_found(
