@@ -17,7 +17,17 @@ from typing import Annotated
 import typer
 
 from crawler.errors import CrawlerError, CrawlSettingsError
-from delist.cli import bench, cases, feeds, images, service, suppressions, survivors, upkeep
+from delist.cli import (
+    bench,
+    cases,
+    evaluating,
+    feeds,
+    images,
+    service,
+    suppressions,
+    survivors,
+    upkeep,
+)
 from delist.cli.context import Context, Exit
 from delist.cli.output import Output
 from delist.errors import DelistError, PolicyError, UsageError
@@ -35,7 +45,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (service, feeds, images, cases, suppressions, survivors, upkeep, bench):
+for module in (
+    service, feeds, images, cases, suppressions, survivors, upkeep, bench, evaluating,
+):  # fmt: skip
     module.register(app)
 
 
