@@ -37,7 +37,7 @@ from indexer.hashing.guesses import (
     Reduced,
     guesses_of,
 )
-from indexer.model import DIGEST_BYTES
+from indexer.model import DIGEST_BITS, DIGEST_BYTES
 from indexer.store import Store
 from indexer.view import SignalView, SignalViews
 
@@ -46,8 +46,9 @@ _ROUNDS = (((CROPPED, PART_SET, TURNED), 80), ((WIDER, SIDEWAYS), 70))
 far one of them may be from a signal, in bits, to be looked at: photos that have nothing in
 common hardly come closer, and a frame that lies inside the copy misses nothing."""
 
-_SCREENED, _REFINED = 20, 4
-"""Signals of an image that are screened, and that are refined."""
+_SCREENED, _STARTS, _REFINED = 20, 2, 5
+"""Signals of an image that are screened, from how many guesses each (of different parts of the
+image), and how many of these are refined."""
 
 _WORTH_REFINING, _WORTH_GOING_ON = 72.0, 54.0
 """Weighted bits beyond which refining a guess, or going on after the first moves, has hardly
@@ -62,12 +63,12 @@ _UNEXPLAINED, _FOR_ALL_MISSING = 24.0, 100.0
 
 @dataclass(slots=True)
 class _Search:
-    """One image under way: the nearest guess by signal key, and what its time is."""
+    """One image under way: the nearest guess by signal key and part, and what time is left."""
 
     reduced: Reduced
     parts: tuple[Rectangle, ...]
     seconds: float
-    met: dict[bytes, tuple[int, Guess]]
+    met: dict[bytes, dict[Rectangle, tuple[int, Guess]]]
 
 
 class DeepSearch:
@@ -178,30 +179,46 @@ def _guess(
         (rows - ends[places]).tolist(), places.tolist(), keys, distances.tolist(), strict=True
     ):
         search, guesses = asked[place]
-        held = search.met.get(key.tobytes())
-        if held is None or distance < held[0]:
-            search.met[key.tobytes()] = distance, guesses[row]
+        held = search.met.setdefault(key.tobytes(), {})
+        guess = guesses[row]
+        if distance < held.get(guess.frame.rectangle, (DIGEST_BITS,))[0]:
+            held[guess.frame.rectangle] = distance, guess
     _spend(searches, started)
 
 
 def _refined_best(
     search: _Search, digests_of: Callable[[Iterable[bytes]], dict[bytes, bytes]]
 ) -> dict[bytes, Fit]:
-    """Screen the signals that were met, and refine the best."""
+    """Screen the signals that were met, each by its nearest guesses, and refine the best."""
     reduced = search.reduced
-    nearest = sorted(search.met.items(), key=lambda entry: entry[1][0])[:_SCREENED]
-    digests = digests_of(key for key, _ in nearest)
+    starts = {
+        key: sorted(held.values(), key=lambda start: start[0])[:_STARTS]
+        for key, held in search.met.items()
+    }
+    nearest = sorted(starts, key=lambda key: starts[key][0][0])[:_SCREENED]
+    digests = digests_of(nearest)
     screened = sorted(
-        ((fit(reduced, guess, digests[key]), key) for key, (_, guess) in nearest if key in digests),
+        (
+            (fit(reduced, guess, digests[key]), key)
+            for key in nearest
+            if key in digests
+            for _, guess in starts[key]
+        ),
         key=lambda entry: entry[0].weighted_bits,
     )  # (2)
-    found = {
-        key: _refined(reduced, rough, digests[key])  # (3)
-        for rough, key in screened[:_REFINED]
-        if rough.weighted_bits <= _WORTH_REFINING
-    }
+    found: dict[bytes, Fit] = {}
+    for rough, key in screened[:_REFINED]:
+        if rough.weighted_bits > _WORTH_REFINING:
+            break
+        best = _refined(reduced, rough, digests[key])  # (3)
+        found[key] = min(found.get(key, best), best, key=_rank)
     reduced.parts.clear()
     return found
+
+
+def _rank(found: Fit) -> tuple[bool, float]:
+    """Order fits: one that its guess does not explain comes after all that are explained."""
+    return found.weighted_bits > allowed_bits(found.guess), found.weighted_bits
 
 
 def _refined(reduced: Reduced, rough: Fit, digest: bytes) -> Fit:
