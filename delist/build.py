@@ -25,6 +25,7 @@ from delist.store import Database, cases, ledger, outbox
 from indexer.build import Indexer, utc_now
 from indexer.compaction import CompactionReport
 from indexer.errors import FeedError
+from indexer.evidence import Evidence
 from indexer.ports import FeedbackReceiver
 from indexer.scan import Progress, ScanReport
 from indexer.store import load_or_create_secret
@@ -199,6 +200,14 @@ class Delist:
                 page_urls=images.pages(txn, image_key),
                 alias_urls=images.aliases(txn, image_key),
             )
+
+    def evidence(self, case: Case) -> dict[str, Evidence]:
+        """Say what else can be said about a case's matches, by signal; see ``Evidence``."""
+        image_key = bytes.fromhex(case.image_key)
+        return {
+            match.signal_key: self.indexer.evidence(image_key, bytes.fromhex(match.signal_key))
+            for match in case.matches
+        }
 
     def records_after(self, sequence: int) -> Iterator[SuppressionRecord]:
         """Iterate over the ledger behind a sequence number."""

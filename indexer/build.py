@@ -13,6 +13,7 @@ from indexer.ann import ExactIndexes
 from indexer.compaction import Compaction, CompactionReport
 from indexer.deep import DeepSearch
 from indexer.errors import IndexDamagedError, SettingsError, StoreError
+from indexer.evidence import Evidence, EvidenceReader
 from indexer.feed import StopNciiFeed, open_feed
 from indexer.hashing import hash_within
 from indexer.lookup import Lookup, deep_match_of, match_of
@@ -88,6 +89,7 @@ class Indexer:
             self.store, ExactIndexes(), index_dir, most_bytes=settings.scan.index_bytes
         )
         self.scanner = Scanner(self.store, self._lookup, self._stored, settings.scan)
+        self._evidence = EvidenceReader(self.store, clock)
         self._compaction = Compaction(
             self.store, self._views, self._stored, purge_after=purge_after
         )
@@ -282,6 +284,14 @@ class Indexer:
         """
         with self.store.read() as txn:
             return self.store.images.find_by_url(txn, image_url)
+
+    def evidence(self, image_key: bytes, signal_key: bytes) -> Evidence:
+        """Say what else can be said about a match; see ``EvidenceReader.evidence``.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        return self._evidence.evidence(image_key, signal_key)
 
     def feed_names(self, names: Sequence[str] = ()) -> list[str]:
         """Check names of feeds; none given means all that are configured.

@@ -16,9 +16,12 @@ SINCE = "since"
 """Key of a field's metadata: the version of its record that has it first."""
 
 
-def since(version: int, default: Any) -> Any:  # noqa: ANN401 - like dataclasses.field
-    """Declare a field that stored records before ``version`` lack; ``default`` is what they had."""
-    return field(default=default, metadata={SINCE: version})
+def since(version: int, default: Any, *, private: bool = False) -> Any:  # noqa: ANN401 - like dataclasses.field
+    """Declare a field that stored records before ``version`` lack; ``default`` is what they had.
+
+    A ``private`` one does not show in a ``repr``.
+    """
+    return field(default=default, repr=not private, metadata={SINCE: version})
 
 
 DIGEST_BYTES = 32
@@ -148,6 +151,8 @@ class HashedImage:
         height: pixels, as stored.
         incomplete: why not all was hashed that should have been: the rest of a JPEG file
             that was cut off, later frames of an animation. None where nothing is missing.
+        traits: one for each row: what evidence is made from (``hashing.traits``); empty where
+            it was not made.
         reduced: for the deep tier, in memory only and never stored: what is left of the pixels
             until the image has been matched (``hashing.guesses.Reduced``), else None.
     """
@@ -161,6 +166,7 @@ class HashedImage:
     width: int
     height: int
     incomplete: Refusal | None = None
+    traits: tuple[bytes, ...] = field(default=(), repr=False)
     reduced: Any = field(default=None, repr=False, compare=False)
 
     def label(self, row: int) -> RowLabel:
@@ -206,6 +212,7 @@ class ImageRecord:
         seen_at: last visit.
         searched_to: version of the signals that the deep tier has compared these bytes with;
             0 where it has not.
+        traits: as of ``HashedImage``, in the order of ``rows``. Versions before 4 had none.
     """
 
     key: bytes
@@ -224,6 +231,7 @@ class ImageRecord:
     hashed_at: datetime
     seen_at: datetime
     searched_to: int = since(3, 0)
+    traits: tuple[bytes, ...] = since(4, (), private=True)
 
     def label(self, row: int) -> RowLabel:
         """Say what a row was made of, by its place in ``rows``."""

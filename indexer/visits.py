@@ -161,6 +161,7 @@ class VisitRecorder:
             hashed_at=writing.now,
             seen_at=writing.now,
             searched_to=searched.version if searched else 0,
+            traits=hashed.traits,
         )
         images.put(writing.txn, record)
 
@@ -178,6 +179,7 @@ class VisitRecorder:
             last_modified=visit.last_modified or held.last_modified,
             seen_at=writing.now,
             searched_to=searched.version if searched else held.searched_to,
+            traits=held.traits or (visit.hashed.traits if visit.hashed else ()),
         )
         self._store.images.put(writing.txn, record)
         return record

@@ -43,13 +43,18 @@ def show_case(ctx: typer.Context, case_id: Annotated[str, typer.Argument(metavar
     context = context_of(ctx)
     with context.open() as delist:
         file = delist.case_file(case_id)
+        evidence = delist.evidence(file.case)
     document = summary(file.case) | {
         "verdict": file.case.verdict,
         "opened_at": file.case.opened_at,
         "image_url": file.case.image_url,
         "alias_urls": list(file.alias_urls),
         "page_urls": list(file.page_urls),
-        "matches": [document_of(match, "content_sha256") for match in file.case.matches],
+        "matches": [
+            document_of(match, "content_sha256")
+            | {"evidence": document_of(evidence[match.signal_key], "image_key", "signal_key")}
+            for match in file.case.matches
+        ],
         "decisions": [document_of(entry, "case_id", "content_sha256") for entry in file.decisions],
         "records": [document_of(record) for record in file.records],
     }

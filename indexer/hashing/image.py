@@ -11,9 +11,10 @@ from indexer.hashing.guesses import reduce
 from indexer.hashing.modes import Pixels
 from indexer.hashing.opening import Limits
 from indexer.hashing.paths import cpp_blocks, web_blocks
-from indexer.hashing.pdq import quality_of
+from indexer.hashing.pdq import Block, quality_of
+from indexer.hashing.traits import traits_of
 from indexer.hashing.variants import digests_of
-from indexer.model import DIGESTS_PER_ROW, Background, HashedImage, RowLabel
+from indexer.model import DIGEST_BYTES, DIGESTS_PER_ROW, Background, HashedImage, RowLabel
 from indexer.settings import HashingSettings
 
 SAME_FRAME_BITS = 4
@@ -86,6 +87,7 @@ def hash_image(
         width=head.width,
         height=head.height,
         incomplete=incomplete,
+        traits=tuple(rows.traits),
         reduced=reduced,
     )
 
@@ -113,15 +115,18 @@ class _Rows:
     Attributes:
         kept: backgrounds and digests.
         labels: one for each of ``kept``.
+        traits: one for each of ``kept``.
     """
 
     def __init__(self) -> None:
         self.kept: list[tuple[Background, bytes]] = []
         self.labels: list[RowLabel] = []
+        self.traits: list[bytes] = []
 
     def add(self, layer: Layer, *, orientation: int) -> None:
         """Hash a layer, and keep its row unless it adds nothing."""
-        row, quality = _row_of(layer.pixels, orientation=orientation)
+        row, block = _row_of(layer.pixels, orientation=orientation)
+        quality = quality_of(block)
         if layer.frame and quality == 0:
             return  # flat: its bits are rounding noise
         allowed_bits = SAME_FRAME_BITS if layer.frame else 0
@@ -130,6 +135,7 @@ class _Rows:
         self.kept.append((layer.background, row))
         label = RowLabel(frame=layer.frame, quality=quality, partial=layer.partial)
         self.labels.append(label)
+        self.traits.append(traits_of(block, row[:DIGEST_BYTES]))
 
     def labels_needed(self) -> tuple[RowLabel, ...]:
         """Return the labels, or none where they say nothing."""
@@ -145,9 +151,13 @@ def _farthest(row: bytes, other: bytes) -> int:
     return int(np.bitwise_count(difference).reshape(DIGESTS_PER_ROW, -1).sum(axis=1).max())
 
 
-def _row_of(pixels: Pixels, *, orientation: int) -> tuple[bytes, int]:
-    """Hash pixels by both paths; only the browser's path heeds the orientation."""
+def _row_of(pixels: Pixels, *, orientation: int) -> tuple[bytes, Block]:
+    """Hash pixels by both paths; only the browser's path heeds the orientation.
+
+    Returns:
+        The row, and the upright block of the *cpp* path, which its first digest is of.
+    """
     cpp = cpp_blocks(pixels)
     web = web_blocks(pixels)
     digests = digests_of(cpp) + digests_of(web, orientation=orientation)
-    return b"".join(digests), quality_of(cpp.upright)
+    return b"".join(digests), cpp.upright

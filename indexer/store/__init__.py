@@ -13,6 +13,7 @@ from typing import Self
 import lmdb
 
 from indexer.settings import StoreSettings
+from indexer.store.backgrounds import SignalBackground
 from indexer.store.cursors import (
     CursorStore,
     FeedCursor,
@@ -35,6 +36,7 @@ __all__ = [
     "QuarantinedRecord",
     "ScanCursor",
     "SegmentCosts",
+    "SignalBackground",
     "Store",
     "Tombstone",
     "load_or_create_secret",

@@ -188,6 +188,34 @@ class ImageStore:
                     found[bytes(key[KEY_BYTES:])] = self._match_codec.decode(raw)
         return found
 
+    def find_match(
+        self, txn: lmdb.Transaction, image_key: bytes, signal_key: bytes
+    ) -> Match | None:
+        """Find how an image matches a signal."""
+        raw = txn.get(image_key + signal_key, db=self._matches)
+        return None if raw is None else self._match_codec.decode(raw)
+
+    def has_match(self, txn: lmdb.Transaction, image_key: bytes, signal_key: bytes) -> bool:
+        """Say whether an image matches a signal."""
+        return txn.get(image_key + signal_key, db=self._matches) is not None
+
+    def matching_images(
+        self, txn: lmdb.Transaction, signal_key: bytes, *, start: bytes, most: int
+    ) -> list[bytes]:
+        """List up to ``most`` images that match a signal, by key from ``start`` on, then round."""
+        found: list[bytes] = []
+        with txn.cursor(db=self._by_signal) as cursor:
+            for first, end in ((start, None), (b"", start)):
+                placed = cursor.set_range(signal_key + first)
+                for key in cursor.iternext(values=False) if placed else ():
+                    image_key = bytes(key[KEY_BYTES:])
+                    if bytes(key[:KEY_BYTES]) != signal_key or (end and image_key >= end):
+                        break
+                    if len(found) == most:
+                        return found
+                    found.append(image_key)
+        return found
+
     def matching_keys(self, txn: lmdb.Transaction) -> list[bytes]:
         """List the keys of all images that match something."""
         found: dict[bytes, None] = {}

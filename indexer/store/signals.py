@@ -22,6 +22,7 @@ import lmdb
 from indexer.errors import StoreDamagedError
 from indexer.match import FEED_KIND_PDQ
 from indexer.model import CaseStatus, Signal, SignalEvent, SignalEventKind, has_ended
+from indexer.store.backgrounds import BackgroundStore
 from indexer.store.codec import RecordCodec
 from indexer.store.columns import ColumnWriter, Compact, HashColumn
 from indexer.store.environment import Environment
@@ -66,6 +67,7 @@ class SignalStore:
         self._counts = environment.database(b"signal_counts")
         self._quarantine = SealedRecords(environment, "quarantine", QuarantinedRecord)
         self._tombstone_codec = RecordCodec(Tombstone)
+        self.backgrounds = BackgroundStore(environment)
         self.log = EventLog(environment, "signal_log", SignalEvent)
         self.column = HashColumn(
             environment, "signal_hashes", digests_per_row=1, rows_per_chunk=_ROWS_PER_CHUNK
@@ -132,6 +134,7 @@ class SignalStore:
         if signal.row is not None:
             writer.remove(signal.row)
         self._records.delete(txn, signal.key)
+        self.backgrounds.drop(txn, signal.key)
         self.bury(txn, signal.key, feed=signal.feed, modified_at=modified_at, now=now)
         self._link_cases(txn, old=signal, new=None)
         self._count(txn, signal, -1)

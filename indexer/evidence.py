@@ -1,0 +1,183 @@
+"""What else can be said about a match: numbers for policy and reviewers. None drops a match.
+
+*Coherence*: images that match one signal resemble each other under another hash, unless the
+signal is a collision or was poisoned. *Background*: how close strangers come to this signal.
+*Lattice*: whether image or signal is a grid, stripes, a screen of text. Scales and figures:
+docs/adr/0017.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import combinations
+
+import lmdb
+
+from indexer.background import Rarity, is_current, measure, rarity
+from indexer.hashing.traits import (
+    BrightMap,
+    find_lattice,
+    find_map,
+    lattice_of_digest,
+    likeness,
+)
+from indexer.match import FEED_KIND_PDQ
+from indexer.model import Background, ImageRecord, Match, Signal
+from indexer.store import SignalBackground, Store
+
+RESEMBLES = 0.35
+"""Least ``likeness`` at which two images resemble each other: of unrelated photographs one pair
+in 28,680 does."""
+MOST_READ = 200
+"""Matching images that are looked at for one signal."""
+MOST_COMPARED = 24
+"""Of them, contents that are compared with each other: 276 pairs."""
+_FRAME = re.compile(r"\+frame(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What can be said about one match beside its distance; None where nothing can.
+
+    Attributes:
+        coherence: share of pairs, 0-1, that resemble each other among the images that match
+            the signal. 1: they show one picture. Near 0: a collision or a poisoned signal. In
+            between: several pictures. None with fewer than two contents to compare.
+        resembling: share, 0-1, of the other images of the signal that this one resembles.
+        compared: contents that were compared for the signal, at most 24.
+        z: see ``Rarity``.
+        expected_per_million: see ``Rarity``.
+        nearest_bits: how near the nearest of about 4096 unrelated hash rows comes to the signal.
+        lattice: how much the image is a grid, 0-1; see ``lattice_of_block``.
+        signal_lattice: how much the signal's bits are those of one, 0-1; see
+            ``lattice_of_digest``.
+    """
+
+    image_key: bytes
+    signal_key: bytes
+    coherence: float | None = None
+    resembling: float | None = None
+    compared: int = 0
+    z: float | None = None
+    expected_per_million: float | None = None
+    nearest_bits: int | None = None
+    lattice: float | None = None
+    signal_lattice: float | None = None
+
+
+class EvidenceReader:
+    """Collects evidence. Bounded work for each match; not for the hot path."""
+
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+
+    def evidence(self, image_key: bytes, signal_key: bytes) -> Evidence:
+        """Say what can be said about the match of an image with a signal.
+
+        Where they do not match (any more), only what holds for each alone. A background that
+        is missing or old is measured and kept: one short write.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        with self._store.read() as txn:
+            signal = self._store.signals.find(txn, signal_key)
+            match = self._store.images.find_match(txn, image_key, signal_key)
+            record = self._store.images.find(txn, image_key)
+            group = self._group(txn, signal_key)
+        traits = _traits_of(record, match.variant if match else None) if record else None
+        own = find_map(traits, match.variant or "") if traits and match else None
+        others = [held for content, held in group.items() if not record or content != record.sha256]
+        digest = signal.digest if signal and signal.kind == FEED_KIND_PDQ else None
+        background = self.background(signal) if signal and digest else None
+        return Evidence(
+            image_key=image_key,
+            signal_key=signal_key,
+            coherence=coherence(list(group.values())),
+            resembling=_share([likeness(own, other) for other in others]) if own else None,
+            compared=len(group),
+            nearest_bits=background.nearest_bits if background else None,
+            lattice=find_lattice(traits) if traits else None,
+            signal_lattice=lattice_of_digest(digest) if digest else None,
+            **_rarity(background, match),
+        )
+
+    def coherence(self, signal_key: bytes) -> float | None:
+        """Say how far the images that match a signal resemble each other; see ``Evidence``."""
+        with self._store.read() as txn:
+            group = self._group(txn, signal_key)
+        return coherence(list(group.values()))
+
+    def background(self, signal: Signal) -> SignalBackground | None:
+        """Return a signal's background, measured anew where it is missing or old."""
+        now = self._clock()
+        with self._store.read() as txn:
+            held = self._store.signals.backgrounds.find(txn, signal.key)
+            held_rows = self._store.images.column.rows(txn)[0]
+            if held is not None and is_current(held, held_rows=held_rows, now=now):
+                return held
+            measured = measure(self._store, txn, signal, now=now)
+        if measured is not None:
+            with self._store.write() as txn:
+                if self._store.signals.find(txn, signal.key) is not None:
+                    self._store.signals.backgrounds.put(txn, signal.key, measured)
+        return measured
+
+    def _group(self, txn: lmdb.Transaction, signal_key: bytes) -> dict[bytes, BrightMap]:
+        """Load the maps of a sample of the images that match a signal, by content.
+
+        Equal bytes count once: many URLs of one file say nothing. The sample begins at a place
+        that follows from the signal's key, which is secret, so nobody can choose to be in it.
+        """
+        images, found = self._store.images, dict[bytes, BrightMap]()
+        for key in images.matching_images(txn, signal_key, start=signal_key, most=MOST_READ):
+            record = images.find(txn, key)
+            match = images.find_match(txn, key, signal_key)
+            if record is None or match is None or record.sha256 in found:
+                continue
+            traits = _traits_of(record, match.variant)
+            held = find_map(traits, match.variant or "") if traits else None
+            if held is not None:
+                found[record.sha256] = held
+            if len(found) == MOST_COMPARED:
+                break
+        return found
+
+
+def coherence(maps: Sequence[BrightMap]) -> float | None:
+    """Return the share of pairs that resemble each other, 0-1; None for fewer than two maps.
+
+    Args:
+        maps: of different contents, each laid where the signal's picture has it.
+    """
+    return _share([likeness(one, other) for one, other in combinations(maps, 2)])
+
+
+def _share(likenesses: Sequence[float]) -> float | None:
+    if not likenesses:
+        return None
+    return sum(value >= RESEMBLES for value in likenesses) / len(likenesses)
+
+
+def _rarity(background: SignalBackground | None, match: Match | None) -> dict[str, float]:
+    if background is None or match is None:
+        return {}
+    found: Rarity = rarity(
+        background, distance_bits=match.distance_bits, threshold_bits=match.threshold_bits
+    )
+    return {"z": found.z, "expected_per_million": found.expected_per_million}
+
+
+def _traits_of(record: ImageRecord, variant: str | None) -> bytes | None:
+    """Find the traits of the row that a variant names: its frame, on white or on black."""
+    if len(record.traits) != len(record.rows) or not record.traits:
+        return None
+    named = _FRAME.search(variant or "")
+    frame = int(named[1]) if named else 0
+    rows = [row for row in range(len(record.rows)) if record.label(row).frame == frame]
+    if not rows:
+        return None
+    on_black = Background.BLACK.value in (variant or "").split("+")[1:]
+    return record.traits[rows[-1] if on_black else rows[0]]
