@@ -281,6 +281,7 @@ def test_cases_are_listed_and_shown(place: Place) -> None:
     assert "://" not in json.dumps(listed)
     (suppressed,) = (case for case in listed if case["state"] == "suppressed")
     shown = place.run("cases", "show", suppressed["id"]).document
+    assert {"coherence", "z", "lattice", "signal_lattice"} <= set(shown["matches"][0]["evidence"])
     assert (shown["image_url"], shown["page_urls"], shown["alias_urls"]) == (URL, [PAGE], [])
     assert len(shown["records"]) == len(shown["decisions"]) == len(shown["matches"]) == 1
 
