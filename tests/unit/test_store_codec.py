@@ -35,6 +35,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 moments = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 st.register_type_strategy(str, texts)
 st.register_type_strategy(int, st.integers(-(1 << 63), (1 << 64) - 1))
+st.register_type_strategy(float, st.floats(allow_nan=False))  # NaN differs from itself
 st.register_type_strategy(datetime, moments)
 
 
