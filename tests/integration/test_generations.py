@@ -375,6 +375,8 @@ def _read_for_ever(folder: Path, results: Connection) -> None:
                 held = {entry.key: entry.digest for entry in opened.signals.every(txn)}
                 found = answers(views.in_(txn).find(QUERIES, threshold_bits=31), held)
             looked += 1
+            if looked == 1:
+                results.send("looking")
             if found != brute_force(QUERIES, held, 31):
                 results.send(("wrong", looked))
                 return
@@ -393,6 +395,7 @@ def test_readers_see_whole_states_while_a_writer_works(tmp_path: Path) -> None:
         ]
         for reader in readers:
             reader.start()
+        assert [ours.recv() for ours, _ in pipes] == ["looking"] * len(pipes)
         _write_for(opened, folder, seconds=60 if SOAK else 5)
     for (ours, _), reader in zip(pipes, readers, strict=True):
         ours.send("stop")
