@@ -79,14 +79,14 @@ def run_demo(*, keep: Path | None, quiet: bool) -> DemoReport:
     """
     started_at = time.monotonic()
     narrator = Narrator(quiet=quiet)
-    with _ended_by_signals(), _folder(keep) as folder:
+    with _ended_by_signals() as signals, _folder(keep) as folder:
         narrator.heading("Delist, shown on this machine alone")
         narrator.say(
             "Each line with $ is a real command, run in a process of its own, with"
             f" --config {folder / 'delist.toml'}."
         )
         with Stage(folder, narrator) as stage:
-            steps = tuple(_play(stage, started_at))
+            steps = tuple(_play(stage, started_at, signals))
         report = DemoReport(
             passed=len(steps) == len(STEPS) and not any(step.problems for step in steps),
             seconds=round(time.monotonic() - started_at, 3),
@@ -97,9 +97,11 @@ def run_demo(*, keep: Path | None, quiet: bool) -> DemoReport:
     return report
 
 
-def _play(stage: Stage, started_at: float) -> Iterator[Step]:
+def _play(stage: Stage, started_at: float, signals: list[int]) -> Iterator[Step]:
     """Play the steps until one cannot be played."""
     for number, (name, title, act) in enumerate(STEPS, 1):
+        for sent in signals:  # Python may have swallowed what it raised, in a destructor say
+            _end(sent)
         step = Step(name=name)
         stage.narrator.step(number, title)
         failed = False
@@ -166,19 +168,28 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     yield keep.absolute()
 
 
+def _end(number: int) -> NoReturn:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
+
+
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does: children, servers, folder."""
+def _ended_by_signals() -> Iterator[list[int]]:
+    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does; yields the signals that came."""
+    signals: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
+        signals.append(number)
+        _end(number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield signals
         return
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in ending}
     try:
-        yield
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
