@@ -17,8 +17,9 @@ from pathlib import Path
 from PIL import AvifImagePlugin
 
 from indexer.errors import ImageRefusedError, Refusal
-from indexer.hashing.decode import Head, Layer, decode_here
+from indexer.hashing.decode import decode_here
 from indexer.hashing.opening import Limits
+from indexer.hashing.parts import Head, Layer
 from indexer.hashing.wire import READY, Kind, Message, Wire, refusal_text
 from indexer.model import Background
 

@@ -15,8 +15,7 @@ The policy, in order:
 Bytes stay in memory. Safe to call from several threads.
 """
 
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
 
 from PIL import Image, ImageFile
@@ -40,50 +39,12 @@ from indexer.hashing.opening import (
     open_image,
     orientation_of,
 )
+from indexer.hashing.parts import Decoded, Head, Layer
 from indexer.hashing.variants import UPRIGHT_ORIENTATION
-from indexer.model import Background
 
 HEADER_BYTES = 1024 * 1024
 """Files up to this size are opened in this process. A file may be millions of empty blocks,
 and Pillow takes 1-3 microseconds for each, holding the GIL."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """What is true of all frames.
-
-    Attributes:
-        orientation: EXIF orientation, 1-8; not applied to pixels.
-        mime: media type by content.
-        width: pixels, as stored.
-        height: pixels, as stored.
-    """
-
-    orientation: int
-    mime: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """One frame on one background.
-
-    Attributes:
-        frame: number of the frame, 0 for the first; of a video the second that it stands at.
-        partial: a part of the picture was missing and is grey.
-    """
-
-    frame: int = 0
-    background: Background = Background.WHITE
-    partial: bool = False
-    pixels: Pixels = field(repr=False)
-
-
-Decoded = Generator[Head | Layer | Refusal]
-"""First the head; then layers, one at a time, of the first frame first and of each frame on
-white first, on black only if it is transparent somewhere; last, where not all was decoded that
-should have been, the reason."""
 
 
 def decode(data: bytes, limits: Limits) -> Decoded:

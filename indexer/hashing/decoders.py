@@ -23,8 +23,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from indexer.errors import ImageRefusedError, Refusal
-from indexer.hashing.decode import Decoded, Head, Layer
 from indexer.hashing.opening import ORIENTATIONS, Limits
+from indexer.hashing.parts import Decoded, Head, Layer
 from indexer.hashing.wire import READY, Kind, Message, Wire, WireError
 from indexer.model import Background
 

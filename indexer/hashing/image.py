@@ -6,10 +6,11 @@ from contextlib import closing
 import numpy as np
 
 from indexer.errors import Refusal
-from indexer.hashing.decode import Head, Layer, decode
+from indexer.hashing.decode import decode
 from indexer.hashing.guesses import reduce
 from indexer.hashing.modes import Pixels
 from indexer.hashing.opening import Limits
+from indexer.hashing.parts import Head, Layer
 from indexer.hashing.paths import cpp_blocks, web_blocks
 from indexer.hashing.pdq import Block, quality_of
 from indexer.hashing.traits import traits_of

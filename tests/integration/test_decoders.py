@@ -15,9 +15,10 @@ from PIL import Image
 from delist.ops.pictures import draw_photo, encode
 from indexer.errors import ImageRefusedError, Refusal
 from indexer.hashing import decoders, hash_image
-from indexer.hashing.decode import HEADER_BYTES, Layer, decode, decode_here
+from indexer.hashing.decode import HEADER_BYTES, decode, decode_here
 from indexer.hashing.decoders import DECODERS, Decoders
 from indexer.hashing.opening import Limits
+from indexer.hashing.parts import Layer
 from indexer.model import HashedImage
 from tests.benchmarks import fuzz_decode
 

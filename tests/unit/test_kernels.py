@@ -17,9 +17,10 @@ from PIL import Image
 from delist.ops.pictures import Pixels, draw_photo, draw_pixels, encode
 from indexer.errors import ImageRefusedError
 from indexer.hashing import jpeg
-from indexer.hashing.decode import Layer, decode_here
+from indexer.hashing.decode import decode_here
 from indexer.hashing.modes import packed
 from indexer.hashing.opening import Limits
+from indexer.hashing.parts import Layer
 from indexer.hashing.paths import cpp_blocks, web_blocks
 from indexer.hashing.pdq import digests_of_blocks, quality_of
 from indexer.hashing.variants import digests_of, transform
