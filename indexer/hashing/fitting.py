@@ -62,7 +62,7 @@ def digests_of_guesses(
     reduced: Reduced, guess_set: GuessSet, rectangle: Rectangle = WHOLE
 ) -> NDArray[np.uint8]:
     """Hash an image in all guesses of a set: uint8[n, 32]."""
-    from indexer.hashing import guess_kernels  # noqa: PLC0415
+    from indexer.hashing import frame_kernels  # noqa: PLC0415 - a third of a second
 
     vertical, horizontal = _folds(guess_set.axis)
     chosen = np.array([HASHED.index(variant) for variant in guess_set.variants])
@@ -70,7 +70,7 @@ def digests_of_guesses(
     digests = np.empty((len(guess_set), DIGEST_BYTES), np.uint8)
     for number, turn in enumerate(guess_set.turns_deg):
         made = digests[number * each : (number + 1) * each]
-        guess_kernels.coarse(_part(reduced, rectangle, turn), vertical, horizontal, chosen, made)
+        frame_kernels.coarse(_part(reduced, rectangle, turn), vertical, horizontal, chosen, made)
     return digests
 
 
@@ -81,7 +81,7 @@ def fit(reduced: Reduced, guess: Guess, digest: bytes, *, steps: slice = NO_STEP
         digest: 32 bytes, a signal's.
         steps: sizes of moves to try, one after the other: of 2 %, 1 %, 0.5 %, 0.25 %.
     """
-    from indexer.hashing import guess_kernels  # noqa: PLC0415
+    from indexer.hashing import refine_kernels  # noqa: PLC0415
 
     frame, place = guess.frame, HASHED.index(guess.variant)
     _, _, width, height = frame.rectangle
@@ -90,7 +90,7 @@ def fit(reduced: Reduced, guess: Guess, digest: bytes, *, steps: slice = NO_STEP
     start = [frame.top, frame.bottom, frame.left, frame.right, radians(frame.turn_deg)]
     moved = np.array(start, np.float32)
     values = np.empty((_FREQUENCIES, _FREQUENCIES), np.float32)
-    guess_kernels.refine(
+    refine_kernels.refine(
         _part(reduced, frame.rectangle, 0.0),
         reduced.aspect * width / height,
         _cosines(turned_over=bool(place & 2)),
@@ -136,9 +136,9 @@ def _part(reduced: Reduced, rectangle: Rectangle, turn_deg: float) -> NDArray[np
     held = reduced.parts.get((rectangle, turn_deg))
     if held is not None:
         return held
-    from indexer.hashing import guess_kernels  # noqa: PLC0415
+    from indexer.hashing import frame_kernels, sampling_kernels  # noqa: PLC0415
 
-    side = guess_kernels.SIDE
+    side = frame_kernels.SIDE
     if rectangle == WHOLE and not turn_deg:
         luma = _halved(reduced.luma, len(reduced.luma) // side)
     else:
@@ -147,7 +147,7 @@ def _part(reduced: Reduced, rectangle: Rectangle, turn_deg: float) -> NDArray[np
         source = _halved(reduced.luma, 2) if covered > _MOST_COVERED else reduced.luma
         left, top, width, height = rectangle
         luma = np.empty((side, side), np.float32)
-        guess_kernels.resample(
+        sampling_kernels.resample(
             source, left, top, width, height, radians(turn_deg), reduced.aspect, luma
         )
     reduced.parts[rectangle, turn_deg] = luma
@@ -165,11 +165,11 @@ def _halved(luma: NDArray[np.float32], times: int) -> NDArray[np.float32]:
 def _folds(
     axis: tuple[tuple[float, float], ...],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    from indexer.hashing import guess_kernels  # noqa: PLC0415
+    from indexer.hashing import frame_kernels  # noqa: PLC0415
 
-    folds = np.empty((len(axis), guess_kernels.SIDE, _FREQUENCIES), np.float32)
-    guess_kernels.folds(np.array(axis, np.float32), _cosines(turned_over=False), folds)
-    horizontal = np.ascontiguousarray(folds.transpose(1, 0, 2)).reshape(guess_kernels.SIDE, -1)
+    folds = np.empty((len(axis), frame_kernels.SIDE, _FREQUENCIES), np.float32)
+    frame_kernels.folds(np.array(axis, np.float32), _cosines(turned_over=False), folds)
+    horizontal = np.ascontiguousarray(folds.transpose(1, 0, 2)).reshape(frame_kernels.SIDE, -1)
     return np.ascontiguousarray(horizontal.T), horizontal
 
 

@@ -151,10 +151,10 @@ def reduce(pixels: Pixels) -> Reduced:
     Args:
         pixels: uint32[height, width]; red, green and blue from the lowest byte up.
     """
-    from indexer.hashing import guess_kernels  # noqa: PLC0415 - a third of a second
+    from indexer.hashing import sampling_kernels  # noqa: PLC0415 - a third of a second
 
     luma = np.empty((REDUCED_SIDE, REDUCED_SIDE), np.float32)
-    guess_kernels.reduce(pixels, luma)
+    sampling_kernels.reduce(pixels, luma)
     height, width = pixels.shape
     return Reduced(luma=luma, aspect=width / height)
 
