@@ -83,7 +83,7 @@ class Delist:
     @cached_property
     def database(self) -> Database:
         """The case store, opened on first use."""
-        return Database(self.settings.indexer.data_dir)
+        return Database(self.settings.indexer.data_dir, self.settings.database)
 
     @cached_property
     def policy(self) -> Policy:

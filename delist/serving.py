@@ -45,7 +45,7 @@ class SuppressionFilter:
             None if config is None else Path(config),
             data_dir=None if data_dir is None else Path(data_dir),
         )
-        return cls(Database(settings.indexer.data_dir))
+        return cls(Database(settings.indexer.data_dir, settings.database))
 
     def is_suppressed(self, url: str) -> bool:
         """Say whether a result must not be shown.

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from crawler.settings import CrawlSettings
 from delist.policy import Policy, read_policy
@@ -20,6 +21,42 @@ from indexer.settings import (
     read_toml,
     setting,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSettings:
+    """[database]: where cases, decisions and records lie."""
+
+    url: str = setting(
+        "",
+        "A PostgreSQL database, without a password: postgresql://user@host/name, as libpq reads\n"
+        'it. Needs the extra "postgres". Without url and url_file: SQLite, under data_dir.',
+    )
+    url_file: Path | None = setting(
+        None, "A file that holds the same in one line; there a password may stand."
+    )
+
+    def load_url(self) -> str:
+        """Read the address; empty for SQLite.
+
+        Raises:
+            SettingsError: the file cannot be read, or holds no address; never says what it holds.
+        """
+        if self.url_file is None:
+            return self.url
+        try:
+            text = self.url_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            # `from None`: a decoding error holds the content.
+            raise SettingsError(
+                f"database.url_file: {self.url_file} cannot be read: {reason}"
+            ) from None
+        if not text.startswith(_POSTGRES) or len(text.splitlines()) != 1:
+            raise SettingsError(
+                f"database.url_file: {self.url_file} must hold one line, postgresql://..."
+            )
+        return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +102,7 @@ class DelistSettings:
     """Everything in one configuration file."""
 
     indexer: IndexerSettings
+    database: DatabaseSettings = DatabaseSettings()
     crawler: CrawlSettings = CrawlSettings()
     policy_file: Path | None = None
     review: ReviewSettings = ReviewSettings()
@@ -81,6 +119,7 @@ class DelistSettings:
 
 _SECTIONS: tuple[tuple[str, type], ...] = (
     ("store", StoreSettings),
+    ("database", DatabaseSettings),
     ("matching", MatchingSettings),
     ("hashing", HashingSettings),
     ("scan", ScanSettings),
@@ -91,6 +130,9 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
 )
 _KNOWN = frozenset(INDEXER_SECTIONS) | {name for name, _ in _SECTIONS}
 
+_POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg://")
+_SECRET_WORDS = frozenset({"password", "sslpassword"})
+_EXAMPLES = {"file": "policy.toml", "url_file": "/run/secrets/delist-database"}
 _POLICY_LINE = 'file = "policy.toml"'
 
 _HEAD = """\
@@ -134,13 +176,32 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
     if unknown:
         raise SettingsError(f"{unknown[0]}: unknown key; known here: {', '.join(sorted(_KNOWN))}")
     policy = read_section(PolicySettings, table, "policy", base_dir=base_dir)
+    database = read_section(DatabaseSettings, table, "database", base_dir=base_dir)
+    _check_database(database)
     return DelistSettings(
         indexer=read_indexer_settings(table, base_dir=base_dir, data_dir=data_dir),
+        database=database,
         crawler=read_section(CrawlSettings, table, "crawler", base_dir=base_dir),
         policy_file=policy.file,
         review=read_section(ReviewSettings, table, "review", base_dir=base_dir),
         jobs=read_section(JobSettings, table, "jobs", base_dir=base_dir),
     )
+
+
+def _check_database(settings: DatabaseSettings) -> None:
+    if not settings.url:
+        return
+    if settings.url_file is not None:
+        raise SettingsError("database.url: stands beside url_file; only one of them can count")
+    if not settings.url.startswith(_POSTGRES):
+        raise SettingsError("database.url: an address postgresql://... is needed")
+    try:
+        parts = urlsplit(settings.url)
+    except ValueError:
+        raise SettingsError("database.url: not a valid address") from None
+    words = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    if parts.password or parts.fragment or words & _SECRET_WORDS:
+        raise SettingsError("database.url: a password must stand in a file; use url_file")
 
 
 def annotated_configuration(*, policy_beside: bool = False) -> str:
@@ -170,7 +231,7 @@ def _setting_lines(cls: Any, *, commented: bool) -> Iterator[str]:  # noqa: ANN4
     for entry in fields(cls):
         yield ""
         yield from (f"# {line}" for line in entry.metadata["doc"].splitlines())
-        default = "policy.toml" if entry.default is None else entry.default
+        default = _EXAMPLES[entry.name] if entry.default is None else entry.default
         assert default is not MISSING  # noqa: S101 - every setting has a default
         yield f"{'# ' if commented else ''}{entry.name} = {_toml(default)}"
 

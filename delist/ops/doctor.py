@@ -121,7 +121,16 @@ def _index(delist: Delist) -> Check:
 
 def _case_store(delist: Delist) -> Check:
     records = delist.verify_ledger()
-    return Check(name="cases", health=Health.OK, detail=f"ledger of {records} records verified")
+    detail = f"ledger of {records} records verified, {delist.database.product()}"
+    risk = delist.database.risk()
+    if risk:
+        return Check(
+            name="cases",
+            health=Health.WARNING,
+            detail=f"{detail}; {risk}",
+            mend="switch it on; otherwise a power failure can cost what was decided",
+        )
+    return Check(name="cases", health=Health.OK, detail=detail)
 
 
 def _policy(delist: Delist) -> Check:

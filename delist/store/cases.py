@@ -18,7 +18,9 @@ _UNDECIDED = or_(
 
 def find(connection: Connection, case_id: str) -> Case | None:
     """Find a case with its matches by its id."""
-    if not case_id.isascii():  # no id of ours, and perhaps no text that SQL can take
+    if not (
+        case_id.isascii() and case_id.isprintable()
+    ):  # no id of ours, and perhaps no text that SQL can take
         return None
     return _load_one(connection, cases.c.id == case_id)
 

@@ -1,90 +1,107 @@
 """The SQL store: opening it, its transactions, and its errors in our words.
 
-SQLite in WAL mode under the data directory. A write transaction takes the write
-lock at its start (``BEGIN IMMEDIATE``), so that two processes never both read
-before they write. Statements are never shown with their values: those are URLs.
+One transaction writes at a time, and reads never wait: the same on SQLite and on
+PostgreSQL (ADR 0021). Statements are never shown with their values: those are URLs.
 """
 
-import fcntl
 import os
 import sqlite3
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, column, create_engine, event, inspect, select, table
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, column, event, inspect, select, table
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from delist.errors import DatabaseError, DatabaseVersionError
+from delist.settings import DatabaseSettings
+from delist.store.backend import DISK_FULL, Backend
+from delist.store.postgres import Postgres
+from delist.store.sqlite import Sqlite
 from delist.store.tables import HEAD
 
-_BUSY_TIMEOUT_S = 60.0
-_FULL_TEXTS = ("disk is full", "disk I/O error")
+_READING = "delist_read"
 
 
 class Database:
     """The open SQL store. Thread-safe; to be opened anew in every process."""
 
-    def __init__(self, data_dir: Path) -> None:
-        """Open the store under a data directory, creating it or bringing it up to date.
+    def __init__(self, data_dir: Path, settings: DatabaseSettings = DatabaseSettings()) -> None:
+        """Open the store, creating it or bringing it up to date.
+
+        Args:
+            data_dir: where SQLite has its file.
+            settings: which database; by default SQLite.
 
         Raises:
+            SettingsError: the address of the database is wrong or cannot be read.
             DatabaseVersionError: it was written by a newer version of the program.
             DatabaseError: it cannot be opened.
         """
-        self.path = data_dir / "delist.sqlite3"
-        with _translated("open"):
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._engine = create_engine(
-                f"sqlite:///{self.path}",
-                connect_args={"timeout": _BUSY_TIMEOUT_S},
-                hide_parameters=True,
-            )
-            event.listen(self._engine, "connect", _prepare)
-            event.listen(self._engine, "begin", _begin)
-            if self._version() != HEAD:
-                self._migrate(data_dir)
+        url = settings.load_url()
+        try:
+            self._backend: Backend = Postgres(url) if url else Sqlite(data_dir)
+        except OSError as error:
+            raise _failed("open", _reason(error)) from None
+        self._engine = self._backend.engine
+        event.listen(self._engine, "begin", self._say_begin)
+        event.listen(self._engine, "before_cursor_execute", _refuse_unstorable)
+        try:
+            with self._translated("open"):
+                if self._version() != HEAD:
+                    self._migrate()
+        except BaseException:
+            self.close()
+            raise
 
     def _version(self) -> str | None:
-        if not self.path.exists():
+        if not self._backend.exists():
             return None
-        with self._engine.connect() as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return None
-            return connection.scalar(
-                select(column("version_num")).select_from(table("alembic_version"))
-            )
+        with self._transaction(reading=True) as connection:
+            return _version_of(connection)
 
-    def _migrate(self, data_dir: Path) -> None:
+    def _migrate(self) -> None:
         """Bring the store up to date, one process at a time."""
-        from delist.store.migrations import KNOWN, upgrade  # noqa: PLC0415 - alembic loads slowly
+        from delist.store.migrations import upgrade  # noqa: PLC0415 - alembic loads slowly
 
-        with (data_dir / "delist.migration.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            version = self._version()
-            if version is not None and version not in KNOWN:
-                raise DatabaseVersionError(
-                    f"{self.path} was written by a newer version of delist (layout {version}); "
-                    "use that version, or another data directory"
-                )
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-            _switch_to_wal(self.path)
-            with self._engine.begin() as connection:
+        with self._backend.alone():
+            self._check(self._version())
+            self._backend.prepare()
+            with self._transaction(reading=False) as connection:
+                self._check(_version_of(connection))
                 upgrade(connection)
+
+    def _check(self, version: str | None) -> None:
+        from delist.store.migrations import KNOWN  # noqa: PLC0415
+
+        if version is not None and version not in KNOWN:
+            raise DatabaseVersionError(
+                f"{self._backend.whose} was written by a newer version of delist"
+                f" (layout {version}); use that version, or another data directory or database"
+            )
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a read transaction."""
-        with _translated("read"), self._engine.connect() as connection:
-            yield connection.execution_options(delist_read=True)
+        """Open a read transaction: a snapshot, in which nothing can be written."""
+        with self._translated("read"), self._transaction(reading=True) as connection:
+            yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open the one write transaction. It is durable when the block is left."""
-        with _translated("write"), self._engine.begin() as connection:
+        with self._translated("write"), self._transaction(reading=False) as connection:
             yield connection
+
+    def product(self) -> str:
+        """Name the program that keeps the store, and its version."""
+        with self.read() as connection:
+            return self._backend.product(connection)
+
+    def risk(self) -> str:
+        """Say what in the server's settings can lose what was written; empty for nothing."""
+        with self.read() as connection:
+            return self._backend.risk(connection)
 
     def close(self) -> None:
         """Close all connections."""
@@ -96,58 +113,83 @@ class Database:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @contextmanager
+    def _transaction(self, *, reading: bool) -> Iterator[Connection]:
+        with self._begun(reading=reading) as connection:
+            yield connection
+            connection.commit()
 
-def _switch_to_wal(path: Path) -> None:
-    """Switch a database file to write-ahead logging, for good.
+    def _begun(self, *, reading: bool) -> Connection:
+        """Begin a transaction; once more where an idle connection turns out to be closed."""
+        try:
+            return self._begin(reading=reading)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        return self._begin(reading=reading)
 
-    SQLite does not wait for other connections here as it does elsewhere, so we do: one that
-    just asks for the version is gone in a moment.
-    """
-    deadline = time.monotonic() + _BUSY_TIMEOUT_S
-    with closing(sqlite3.connect(path)) as connection:
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-            else:
-                return
+    def _begin(self, *, reading: bool) -> Connection:
+        connection = self._engine.connect()
+        try:
+            connection.execution_options(**{_READING: reading}).begin()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _say_begin(self, connection: Connection) -> None:
+        reading = connection.get_execution_options().get(_READING, False)
+        self._backend.begin(connection, reading=reading)
+
+    @contextmanager
+    def _translated(self, action: str) -> Iterator[None]:
+        """Turn errors of driver and file system into ours, without any value."""
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+            raise _failed(action, self._backend.explain(cause)) from None
+        except OSError as error:
+            raise _failed(action, _reason(error)) from None
 
 
-def _prepare(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's
-    # The driver would begin transactions late and commit at schema changes; we say BEGIN.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA secure_delete = ON")
-    cursor.close()
+def _version_of(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.scalar(select(column("version_num")).select_from(table("alembic_version")))
 
 
-def _begin(connection: Connection) -> None:
-    reading = connection.get_execution_options().get("delist_read", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+def _failed(action: str, reason: str) -> DatabaseError:
+    if reason == DISK_FULL:
+        return DatabaseError(reason)
+    return DatabaseError(f"cannot {action} the case store: {reason}")
 
 
-@contextmanager
-def _translated(action: str) -> Iterator[None]:
-    """Turn the driver's and the file system's errors into ours, without any value."""
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else type(error).__name__
+
+
+def _refuse_unstorable(
+    _connection: Any,  # noqa: ANN401
+    _cursor: Any,  # noqa: ANN401
+    _statement: str,
+    parameters: Any,  # noqa: ANN401
+    _context: Any,  # noqa: ANN401
+    executemany: bool,  # noqa: FBT001
+) -> None:
+    """Refuse text that PostgreSQL cannot keep on SQLite too, in the same words."""
+    rows: Sequence[Any] = parameters if executemany else (parameters,)
+    for row in rows:
+        for value in row.values() if isinstance(row, Mapping) else row or ():
+            if isinstance(value, str) and not _can_be_stored(value):
+                raise DatabaseError("the case store keeps no text with NUL or half characters")
+
+
+def _can_be_stored(value: str) -> bool:
+    if "\0" in value:
+        return False
     try:
-        yield
-    except (DBAPIError, sqlite3.Error) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        text = str(cause) if isinstance(error, OperationalError | sqlite3.Error) else ""
-        if any(part in text for part in _FULL_TEXTS):
-            raise DatabaseError(
-                "the disk is full; free some space and repeat the command "
-                "(nothing of the last write was kept)"
-            ) from None
-        # Operational messages name files and locks, never values.
-        raise DatabaseError(
-            f"cannot {action} the case store: {text or type(cause).__name__}"
-        ) from None
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise DatabaseError(f"cannot {action} the case store: {reason}") from None
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

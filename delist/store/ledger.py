@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy.exc import DataError
 
 from delist.errors import LedgerError
 from delist.model import Basis, RecordAction, RecordDraft, RecordState, SuppressionRecord
@@ -156,7 +157,7 @@ def _readable() -> Iterator[None]:
     """Say of a value that no record was written with that it was edited."""
     try:
         yield
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, DataError):
         raise LedgerError("a record holds a value that cannot be read; it was edited") from None
 
 

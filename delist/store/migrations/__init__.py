@@ -10,10 +10,10 @@ KNOWN = ("0001",)
 """Every released layout that can be brought up to date, the newest last."""
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the store of an open transaction up to the newest layout."""
+def upgrade(connection: Connection, *, to: str = "head") -> None:
+    """Bring the store of an open transaction up to a layout, by default the newest."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
