@@ -22,7 +22,7 @@ from delist.intake import IntakeReport
 from delist.model import Case, CaseState, SuppressionRecord, Verdict
 from delist.review import Ruling
 from delist.serving import SuppressionFilter
-from delist.settings import DelistSettings
+from delist.settings import DatabaseSettings, DelistSettings
 from delist.store import cases
 from indexer.errors import FeedError
 from indexer.model import (
@@ -174,20 +174,34 @@ def _new_stores() -> tempfile.TemporaryDirectory[str]:
 
 
 class World:
-    """Everything in one data directory."""
+    """Everything in one data directory, cases perhaps in another database."""
 
-    def __init__(self, data_dir: Path, *, policy_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        policy_file: Path | None = None,
+        database: DatabaseSettings = DatabaseSettings(),
+    ) -> None:
         if not data_dir.exists():
-            shutil.copytree(_new_stores().name, data_dir)
+            others = shutil.ignore_patterns("delist.*") if database.url else None
+            shutil.copytree(_new_stores().name, data_dir, ignore=others)
         self.clock = Clock()
         self.feed = ListFeed()
         self.listener = Listener()
         settings = DelistSettings(
-            indexer=IndexerSettings(data_dir=data_dir), policy_file=policy_file
+            indexer=IndexerSettings(data_dir=data_dir), database=database, policy_file=policy_file
         )
         self.delist = Delist(settings, clock=self.clock)
         self.delist.create()
         self._results: SuppressionFilter | None = None
+
+    def write_configuration(self) -> Path:
+        """Write a configuration file that opens the same stores."""
+        settings = self.delist.settings
+        path = settings.indexer.data_dir / "delist.toml"
+        path.write_text(f'data_dir = "."\n[database]\nurl = "{settings.database.url}"\n')
+        return path
 
     @property
     def results(self) -> SuppressionFilter:

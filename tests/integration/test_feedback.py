@@ -11,7 +11,7 @@ from delist.feedback import BLOCKED, NOT_BLOCKED, PENDING, deliver, word_for
 from delist.model import CaseState, Verdict
 from delist.ops.standin import StopNciiStandIn, answer_with
 from delist.review import Ruling
-from delist.settings import load_settings
+from delist.settings import DatabaseSettings, load_settings
 from indexer.errors import FeedProtocolError, FeedSettingsError, FeedUnavailableError
 from tests.fakes.delisting import Clock, Listener, World, digest_of, image_near
 
@@ -23,8 +23,8 @@ NCII, NOT_NCII, UNSURE = Verdict.NCII, Verdict.NOT_NCII, Verdict.UNSURE
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data") as opened:
+def world(tmp_path: Path, sql: DatabaseSettings) -> Iterator[World]:
+    with World(tmp_path / "data", database=sql) as opened:
         yield opened
 
 

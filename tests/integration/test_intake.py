@@ -25,6 +25,7 @@ from delist.model import (
     SuppressionRecord,
     Verdict,
 )
+from delist.settings import DatabaseSettings
 from indexer.model import Background, Variant
 from tests.fakes.delisting import World, digest_of, image_near
 
@@ -34,8 +35,8 @@ ALIAS, SECOND_ALIAS = "https://cdn.example/1", "https://cdn.example/2"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data") as opened:
+def world(tmp_path: Path, sql: DatabaseSettings) -> Iterator[World]:
+    with World(tmp_path / "data", database=sql) as opened:
         yield opened
 
 

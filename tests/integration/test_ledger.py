@@ -1,10 +1,9 @@
 """The ledger: a chain in which every edit, gap and changed order shows."""
 
+import contextlib
 import dataclasses
 import shutil
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,9 +11,12 @@ import pytest
 
 from delist.errors import LedgerError
 from delist.model import Basis, RecordAction, RecordDraft, RecordState
+from delist.settings import DatabaseSettings
 from delist.store import Database, ledger
 from delist.store.tables import suppression_records
+from tests.conftest import POSTGRESQL, SQLITE
 from tests.fakes.delisting import START
+from tests.fakes.postgres import PostgresServer
 
 COUNT = 5
 COLUMNS = [column.name for column in suppression_records.columns]
@@ -41,21 +43,37 @@ def draft(number: int) -> RecordDraft:
     )
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with five records, written once."""
-    folder = tmp_path_factory.mktemp("ledger") / "data"
-    with Database(folder) as database:
-        for number in range(1, COUNT + 1):
-            with database.write() as connection:
-                ledger.append(connection, draft(number), now=START + timedelta(minutes=number))
-    return folder
+def write(database: Database) -> None:
+    for number in range(1, COUNT + 1):
+        with database.write() as connection:
+            ledger.append(connection, draft(number), now=START + timedelta(minutes=number))
+    database.close()
+
+
+Copy = Callable[[Path], DatabaseSettings]
+
+
+@pytest.fixture(scope="module", params=[SQLITE, POSTGRESQL])
+def copy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """Gives copies of a store with five records, which is written once."""
+    if request.param == SQLITE:
+        folder = tmp_path_factory.mktemp("ledger") / "data"
+        write(Database(folder))
+
+        def copy_folder(to: Path) -> DatabaseSettings:
+            shutil.copytree(folder, to)
+            return DatabaseSettings()
+
+        return copy_folder
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = server.create_store()
+    write(Database(tmp_path_factory.mktemp("ledger"), DatabaseSettings(url=server.url(name))))
+    return lambda _to: DatabaseSettings(url=server.url(server.create(template=name)))
 
 
 @pytest.fixture
-def database(written: Path, tmp_path: Path) -> Iterator[Database]:
-    shutil.copytree(written, tmp_path / "data")
-    with Database(tmp_path / "data") as opened:
+def database(copy: Copy, tmp_path: Path) -> Iterator[Database]:
+    with Database(tmp_path / "data", copy(tmp_path / "data")) as opened:
         yield opened
 
 
@@ -65,11 +83,10 @@ def verify(database: Database) -> int:
 
 
 def tamper(database: Database, *statements: str) -> None:
-    """Edit the file behind the program's back."""
-    with closing(sqlite3.connect(database.path)) as connection:
+    """Edit the store as somebody may who has the file or the server."""
+    with database.write() as connection:
         for statement in statements:
-            assert connection.execute(statement).rowcount != 0, statement
-        connection.commit()
+            assert connection.exec_driver_sql(statement).rowcount != 0, statement
 
 
 def test_records_follow_each_other(database: Database) -> None:
@@ -106,9 +123,9 @@ def test_consumers_go_on_from_a_number(database: Database) -> None:
         assert [record.sequence for record in ledger.of_case(connection, "case2")] == [2]
 
 
-def test_an_empty_ledger_holds_good(tmp_path: Path) -> None:
+def test_an_empty_ledger_holds_good(tmp_path: Path, sql: DatabaseSettings) -> None:
     """Nothing written, nothing wrong."""
-    with Database(tmp_path) as database:
+    with Database(tmp_path, sql) as database:
         assert verify(database) == 0
 
 
@@ -139,13 +156,15 @@ def test_every_edited_column_shows(database: Database, column: str, sequence: in
         "basis_distance_bits": "basis_distance_bits + 1",
         "effective_at": "'2026-03-01 12:00:00.000001'",
     }
-    value = changed.get(column, f"'{'e' * 64}'")
+    length = getattr(suppression_records.c[column].type, "length", None) or 64
+    value = changed.get(column, f"'{'e' * length}'")
     tamper(database, f"update suppression_records set {column} = {value} where sequence={sequence}")  # noqa: S608
 
     with pytest.raises(LedgerError):
         verify(database)
 
 
+@pytest.mark.parametrize("copy", [SQLITE], indirect=True)
 @pytest.mark.parametrize(
     "value",
     [
@@ -165,6 +184,28 @@ def test_a_time_written_otherwise_shows(database: Database, value: str) -> None:
         verify(database)
 
 
+@pytest.mark.parametrize("copy", [POSTGRESQL], indirect=True)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "effective_at + interval '1 microsecond'",
+        "effective_at + interval '9000 years'",
+        "effective_at - interval '3000 years'",
+        "'infinity'",
+        "'-infinity'",
+    ],
+)
+def test_a_time_that_python_cannot_hold_shows(database: Database, value: str) -> None:
+    """A server can hold times that no record was written with: edits, not crashes."""
+    tamper(database, f"update suppression_records set effective_at = {value} where sequence = 2")  # noqa: S608
+
+    with pytest.raises(LedgerError):
+        verify(database)
+    with database.read() as connection, contextlib.suppress(LedgerError):
+        list(ledger.after(connection, 0))
+
+
+@pytest.mark.parametrize("copy", [SQLITE], indirect=True)
 @pytest.mark.parametrize(
     "value", ["cast(image_url as blob)", "'HTTPS' || substr(image_url, 6)", "image_url || x'00'"]
 )

@@ -9,21 +9,29 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, inspect
+from sqlalchemy import Connection, inspect
 
 from delist.errors import DatabaseError, DatabaseVersionError
-from delist.store import Database, cases
-from delist.store.migrations import KNOWN
+from delist.model import CaseState, RecordAction, Support
+from delist.settings import DatabaseSettings
+from delist.store import Database, cases, ledger
+from delist.store.backend import Backend
+from delist.store.migrations import KNOWN, upgrade
+from delist.store.postgres import Postgres
+from delist.store.sqlite import Sqlite
 from delist.store.tables import HEAD, metadata
+from tests.conftest import POSTGRESQL, SQLITE
+from tests.fakes.postgres import PostgresServer
 
 
-def layout(engine: Engine) -> dict[str, object]:
+def layout(connection: Connection) -> dict[str, object]:
     """Describe everything that a layout consists of."""
-    found = inspect(engine)
+    found = inspect(connection)
     return {
         name: {
             "columns": [
-                (c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(name)
+                (c["name"], repr(c["type"]), c["nullable"], c["default"])
+                for c in found.get_columns(name)
             ],
             "primary": found.get_pk_constraint(name),
             "foreign": found.get_foreign_keys(name),
@@ -35,18 +43,88 @@ def layout(engine: Engine) -> dict[str, object]:
     }
 
 
-def test_migrated_layout_is_the_one_in_the_code(tmp_path: Path) -> None:
+def backend_of(folder: Path, settings: DatabaseSettings) -> Backend:
+    return Postgres(settings.url) if settings.url else Sqlite(folder)
+
+
+def read_layout(folder: Path, settings: DatabaseSettings) -> dict[str, object]:
+    with Database(folder, settings) as database, database.read() as connection:
+        return layout(connection)
+
+
+def code_layout(folder: Path, settings: DatabaseSettings) -> dict[str, object]:
+    """The layout in the code, made and taken back."""
+    backend = backend_of(folder, settings)
+    with backend.engine.connect() as connection:
+        metadata.create_all(connection)
+        made = layout(connection)
+        metadata.drop_all(connection)
+        connection.commit()
+    backend.engine.dispose()
+    return made
+
+
+def test_migrated_layout_is_the_one_in_the_code(
+    tmp_path: Path, empty_sql: DatabaseSettings
+) -> None:
     """The tables that statements are written for are those that migrations make."""
-    with Database(tmp_path) as database:
-        migrated = create_engine(f"sqlite:///{database.path}")
-        plain = create_engine("sqlite://")
-        metadata.create_all(plain)
+    expected = code_layout(tmp_path, empty_sql)
 
-        assert layout(migrated) == layout(plain)
-
-        migrated.dispose()
-        plain.dispose()
+    assert read_layout(tmp_path, empty_sql) == expected
     assert KNOWN[-1] == HEAD
+
+
+OLD_ROWS = """
+insert into cases values ('c1', 'aa', 'https://a.example/1', '00', 'suppressed', null,
+    '2026-03-01 12:00:00.000000', '2026-03-03 12:00:00.000000', '2026-03-01 12:00:00.000000', null);
+insert into case_matches values ('c1', 'bb', 'exchange', 3, 31, 'cpp', 'upright', 100, '00',
+    'active', '2026-03-01 12:00:00.000000');
+insert into decisions (case_id, action, actor, policy_version, reason, content_sha256, decided_at)
+    values ('c1', 'suppress', 'policy', '1', 'near', '00', '2026-03-01 12:00:00.000000');
+insert into suppression_records values (1, 'r1', 'suppress', 'provisional', 'c1',
+    'https://a.example/1', '', '00', 'image', 'near', 'exchange', 'bb', 3, 'cpp', 'upright', '1',
+    '2026-03-01 12:00:00.000000', '', '{genesis}', '{hash}');
+insert into ledger_head values (1, 1, '{hash}');
+insert into log_positions values ('match', 7);
+insert into feedback_outbox (feed, signal_key, value, queued_at, attempts, next_attempt_at)
+    values ('exchange', 'bb', 'PendingReview', '2026-03-01 12:00:00.000000', 0,
+    '2026-03-01 12:00:00.000000')
+"""
+OLD_HASH = "58e9a3d32e9d99474106cb2506ceda2fe327a4553f10a91cb624d70c13501fb4"
+"""As layout 0001 hashed this record."""
+
+
+@pytest.mark.parametrize("version", KNOWN)
+def test_every_released_layout_is_brought_up_to_date(
+    tmp_path: Path, empty_sql: DatabaseSettings, version: str
+) -> None:
+    """Whatever version wrote it: the layout is the newest then, and nothing was lost."""
+    expected = code_layout(tmp_path, empty_sql)
+    backend = backend_of(tmp_path, empty_sql)
+    backend.prepare()
+    with backend.engine.connect() as connection:
+        upgrade(connection, to=version)
+        if version == KNOWN[0]:
+            rows = OLD_ROWS.format(genesis=ledger.GENESIS, hash=OLD_HASH)
+            for statement in rows.split(";\n"):
+                connection.exec_driver_sql(statement)
+        connection.commit()
+    backend.engine.dispose()
+
+    with Database(tmp_path, empty_sql) as database, database.read() as connection:
+        if version == KNOWN[0]:
+            case = cases.find(connection, "c1")
+            assert case is not None
+            assert (case.state, case.deadline_at.isoformat()) == (
+                CaseState.SUPPRESSED,
+                "2026-03-03T12:00:00+00:00",
+            )
+            assert [match.support for match in case.matches] == [Support.ACTIVE]
+            assert [decision.reason for decision in cases.decisions_of(connection, "c1")]
+            assert ledger.verify(connection) == 1
+            (record,) = ledger.after(connection, 0)
+            assert (record.action, record.case_id) == (RecordAction.SUPPRESS, "c1")
+        assert layout(connection) == expected
 
 
 def test_opening_again_changes_nothing(tmp_path: Path) -> None:
@@ -61,19 +139,22 @@ def test_opening_again_changes_nothing(tmp_path: Path) -> None:
         assert connection.execute("select * from sqlite_master order by name").fetchall() == before
 
 
-def test_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+def test_store_of_a_newer_version_is_refused(tmp_path: Path, sql: DatabaseSettings) -> None:
     """A layout that we do not know is not touched, and the message says what to do."""
-    Database(tmp_path).close()
-    path = tmp_path / "delist.sqlite3"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("update alembic_version set version_num = '0999'")
-        connection.commit()
-    before = path.read_bytes()
+    with Database(tmp_path, sql) as database, database.write() as connection:
+        connection.exec_driver_sql("update alembic_version set version_num = '0999'")
+        connection.exec_driver_sql("drop table log_positions")
+        before = layout(connection)
+    files = [path.read_bytes() for path in tmp_path.glob("*.sqlite3")]
 
     with pytest.raises(DatabaseVersionError, match=r"newer version.*0999"):
-        Database(tmp_path)
+        Database(tmp_path, sql)
 
-    assert path.read_bytes() == before
+    assert [path.read_bytes() for path in tmp_path.glob("*.sqlite3")] == files
+    engine = backend_of(tmp_path, sql).engine
+    with engine.connect() as connection:
+        assert layout(connection) == before
+    engine.dispose()
 
 
 @pytest.mark.parametrize("content", [b"not a database, but long enough to be one" * 100, b"\0" * 9])
@@ -114,23 +195,30 @@ def test_files_are_private(tmp_path: Path) -> None:
 ROUNDS, PROCESSES = 6, 4
 
 
-def _open_together(folder: str, start: Barrier, answers: "Queue[str]") -> None:
-    for attempt in range(ROUNDS):
+def _open_together(folder: str, urls: list[str], start: Barrier, answers: "Queue[str]") -> None:
+    for attempt, url in enumerate(urls):
         start.wait(60)
+        place, settings = Path(folder) / str(attempt), DatabaseSettings(url=url)
         try:
-            with Database(Path(folder) / str(attempt)) as database, database.write() as connection:
+            with Database(place, settings) as database, database.write() as connection:
                 connection.exec_driver_sql("select count(*) from cases")
             answers.put("")
         except Exception as error:  # noqa: BLE001 - told to the parent
             answers.put(f"{type(error).__name__}: {error}")
 
 
-def test_processes_that_create_it_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [SQLITE, POSTGRESQL])
+def test_processes_that_create_it_together(
+    tmp_path: Path, postgres: PostgresServer, kind: str
+) -> None:
     """Whoever comes second waits for the first and finds a whole store."""
+    urls = [""] * ROUNDS
+    if kind == POSTGRESQL:
+        urls = [postgres.url(postgres.create()) for _ in urls]
     context = multiprocessing.get_context("spawn")
     start, answers = context.Barrier(PROCESSES), context.Queue()
     children = [
-        context.Process(target=_open_together, args=(str(tmp_path), start, answers))
+        context.Process(target=_open_together, args=(str(tmp_path), urls, start, answers))
         for _ in range(PROCESSES)
     ]
     for child in children:

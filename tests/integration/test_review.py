@@ -8,6 +8,7 @@ import pytest
 from delist.errors import UnknownCaseError, UsageError
 from delist.model import Action, CaseState, RecordAction, RecordState, Verdict
 from delist.review import Ruling
+from delist.settings import DatabaseSettings
 from tests.fakes.delisting import World, digest_of, image_near
 
 NEAR, OTHER = digest_of("near"), digest_of("other")
@@ -15,8 +16,8 @@ URL = "https://site.example/a.jpg"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data") as opened:
+def world(tmp_path: Path, sql: DatabaseSettings) -> Iterator[World]:
+    with World(tmp_path / "data", database=sql) as opened:
         yield opened
 
 

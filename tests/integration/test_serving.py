@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from delist import SuppressionFilter
 from delist.model import Basis, RecordAction, RecordDraft, RecordState, Verdict
+from delist.settings import DatabaseSettings
 from delist.store import Database, ledger
 from indexer.errors import InvalidUrlError, SettingsError
 from indexer.url import canonical_url
@@ -23,8 +24,8 @@ URL = "https://site.example/a%20b/c.jpg?x=1&y=2"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data") as opened:
+def world(tmp_path: Path, sql: DatabaseSettings) -> Iterator[World]:
+    with World(tmp_path / "data", database=sql) as opened:
         yield opened
 
 
@@ -137,7 +138,7 @@ def test_a_url_of_two_cases_is_lifted_with_the_last(world: World) -> None:
 _ASK = """
 import sys
 from delist import SuppressionFilter
-with SuppressionFilter.open(data_dir=sys.argv[1]) as results:
+with SuppressionFilter.open(sys.argv[1]) as results:
     for line in sys.stdin:
         print(results.is_suppressed(line.strip()), flush=True)
 """
@@ -145,9 +146,9 @@ with SuppressionFilter.open(data_dir=sys.argv[1]) as results:
 
 def test_another_process_knows_at_once(world: World) -> None:
     """An answer is never older than the newest commit, in whichever process it was made."""
-    data_dir = str(world.delist.settings.indexer.data_dir)
+    config = str(world.write_configuration())
     with subprocess.Popen(
-        [sys.executable, "-c", _ASK, data_dir],
+        [sys.executable, "-c", _ASK, config],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -15,6 +15,7 @@ from delist import access
 from delist.errors import UnknownCaseRefError
 from delist.model import Verdict
 from delist.reporting import SurvivorReport, as_html, as_json, defang
+from delist.settings import DatabaseSettings
 from tests.fakes.delisting import START, World, digest_of, image_near
 
 MINE, THEIRS, VIDEO = digest_of("mine"), digest_of("theirs"), digest_of("video")
@@ -25,8 +26,8 @@ ALIAS = "https://cdn.example/1"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data") as opened:
+def world(tmp_path: Path, sql: DatabaseSettings) -> Iterator[World]:
+    with World(tmp_path / "data", database=sql) as opened:
         yield opened
 
 
@@ -397,7 +398,7 @@ def test_only_keyed_hashes_are_stored(world: World) -> None:
     assert REF not in stored
     other = access._hash(bytes(32), row.case_key, flat)
     assert other != row.code_hash
-    assert row.issued_at.startswith(f"{START:%Y-%m-%d}")
+    assert str(row.issued_at).startswith(f"{START:%Y-%m-%d}")
 
 
 def test_blanks_around_a_reference_do_not_matter(world: World) -> None:
