@@ -16,6 +16,7 @@ Doubles = NDArray[np.float64]
 _SIDE, _FREQUENCIES, _BITS = 64, 16, 256
 _BYTES = _BITS // 8
 _LOWER_MEDIAN = _BITS // 2 - 1
+_HALVINGS = 10  # after which one to ten of 256 values are left, of a picture
 
 
 @inlined
@@ -33,7 +34,37 @@ def _side_below(block: Doubles) -> int:
 
 
 @inlined
-def _frequencies(
+def add_weighted(
+    rows: Doubles,
+    at: int,
+    w: tuple[float, float, float, float, float, float, float, float],
+    sums: Doubles,
+    i: int,
+) -> None:
+    """Add eight weighted rows, the first at ``at``, to row ``i`` of sums, one after another.
+
+    Each sum is loaded and stored once for eight. (Indices, not views: those are counted.)
+    """
+    for x in range(sums.shape[1]):
+        half = sums[i, x] + w[0] * rows[at, x] + w[1] * rows[at + 1, x]
+        half = half + w[2] * rows[at + 2, x] + w[3] * rows[at + 3, x]
+        half = half + w[4] * rows[at + 4, x] + w[5] * rows[at + 5, x]
+        sums[i, x] = half + w[6] * rows[at + 6, x] + w[7] * rows[at + 7, x]
+
+
+@inlined
+def eight_of(
+    values: Doubles, i: int, j: int
+) -> tuple[float, float, float, float, float, float, float, float]:
+    """Take eight neighbours of row ``i``."""
+    return (
+        values[i, j], values[i, j + 1], values[i, j + 2], values[i, j + 3],
+        values[i, j + 4], values[i, j + 5], values[i, j + 6], values[i, j + 7],
+    )  # fmt: skip
+
+
+@inlined
+def frequencies_of(
     block: Doubles,
     cosines: Doubles,
     turned: bool,  # noqa: FBT001 - numba passes by position
@@ -44,26 +75,22 @@ def _frequencies(
     Each cosine is even or odd about the middle: half as many products.
     """
     half = _SIDE // 2
-    folded, rows = np.empty((2, half, _SIDE)), np.empty(_SIDE)
+    folded, sums = np.empty((_SIDE, _SIDE)), np.zeros((_FREQUENCIES, _SIDE))
+    weights = np.empty((_FREQUENCIES, half))
     for y in range(half):
         for x in range(_SIDE):
             upper = block[x, y] if turned else block[y, x]
             lower = block[x, _SIDE - 1 - y] if turned else block[_SIDE - 1 - y, x]
-            folded[0, y, x], folded[1, y, x] = upper - lower, upper + lower
+            folded[y, x], folded[half + y, x] = upper - lower, upper + lower
+        for i in range(_FREQUENCIES):
+            weights[i, y] = cosines[y, i]
     for i in range(_FREQUENCIES):
-        for x in range(_SIDE):
-            rows[x] = 0.0
-        for y in range(half):
-            weight, source = cosines[y, i], folded[i & 1, y]
-            for x in range(_SIDE):
-                rows[x] += weight * source[x]
-        value = values[i]
+        for y in range(0, half, 8):
+            add_weighted(folded, half * (i & 1) + y, eight_of(weights, i, y), sums, i)
         for j in range(_FREQUENCIES):
-            value[j] = 0.0
-        for x in range(_SIDE):
-            weight, cosine = rows[x], cosines[x]
-            for j in range(_FREQUENCIES):
-                value[j] += weight * cosine[j]
+            values[i, j] = 0.0
+        for x in range(0, _SIDE, 8):
+            add_weighted(cosines, x, eight_of(sums, i, x), values, i)
 
 
 @inlined
@@ -92,6 +119,40 @@ def select(values: NDArray[Any], rank: int) -> np.float64:
     return np.float64(values[rank])
 
 
+@inlined
+def _lower_median(values: Doubles, moved: Doubles) -> np.float64:
+    """Find the lower median: halve the range it lies in, then ``select`` from what is left there.
+
+    Values are counted several at once; the selection goes by one, and guesses wrong half the time.
+
+    Args:
+        values: float64[16, 16].
+        moved: float64[256], scratch.
+    """
+    flat = values.reshape(_BITS)
+    low, high, below = -np.inf, flat[0], 0
+    for k in range(_BITS):
+        high = max(high, flat[k])
+    middle, width = 0.0, max(high, 1.0)
+    for _ in range(_HALVINGS):
+        count = 0
+        for k in range(_BITS):
+            count += flat[k] <= middle
+        width /= 2
+        if count > _LOWER_MEDIAN:
+            high = min(high, middle)
+            middle -= width
+        else:
+            low, below = middle, count
+            middle += width
+    left = 0
+    for k in range(_BITS):
+        if low < flat[k] <= high:
+            moved[left] = flat[k]
+            left += 1
+    return select(moved[:left], _LOWER_MEDIAN - below)
+
+
 @kernel(array(types.float64, 3), array(types.float64, 2), array(types.uint8, 2))
 def digest(blocks: Doubles, cosines: Doubles, digests: NDArray[np.uint8]) -> None:
     """Compute the digest of each block, and of each block turned over its diagonal.
@@ -109,14 +170,12 @@ def digest(blocks: Doubles, cosines: Doubles, digests: NDArray[np.uint8]) -> Non
     for b in range(count):
         side = _side_below(blocks[b])
         turned = side > 0
-        _frequencies(blocks[b], cosines, turned, values)
+        frequencies_of(blocks[b], cosines, turned, values)
         if side == 0:
             for i in range(_FREQUENCIES):
                 for j in range(i):
                     values[i, j] = values[j, i]
-        for k in range(_BITS):
-            moved[k] = values[k >> 4, k & 15]
-        median = select(moved, _LOWER_MEDIAN)
+        median = _lower_median(values, moved)
         as_given, other = digests[b], digests[count + b]
         if turned:
             as_given, other = other, as_given

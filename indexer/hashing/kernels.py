@@ -24,6 +24,7 @@ _SIDE = 64
 _SCALE = 1 / 144**2  # the weights of each axis add up to 144
 _RING = 32  # rows of luma held at once: more than any window of seven spans
 _RING_MASK = np.uint32(_RING - 1)
+_FEW, _SOME = 3, 5  # samples that windows of up to two and three spans reach over
 _BYTE, _BYTE_BITS, _TWO_BYTES = np.uint32(255), np.uint32(8), np.uint32(16)
 _RED, _GREEN, _BLUE = np.float32(0.299), np.float32(0.587), np.float32(0.114)
 
@@ -49,25 +50,43 @@ def _take_luma(row: UInts, columns: UInts, picked: UInts, luma: Singles) -> None
 
 
 @inlined
-def _add_rows(ring: Singles, at: UInts, weights: Doubles, sums: Doubles) -> None:
-    r0, r1 = ring[at[0] & _RING_MASK], ring[at[1] & _RING_MASK]
-    r2, r3 = ring[at[2] & _RING_MASK], ring[at[3] & _RING_MASK]
-    r4, r5 = ring[at[4] & _RING_MASK], ring[at[5] & _RING_MASK]
-    r6 = ring[at[6] & _RING_MASK]
-    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
-    w4, w5, w6 = weights[4], weights[5], weights[6]
-    for x in range(sums.size):
-        low = w0 * r0[x] + w1 * r1[x] + w2 * r2[x] + w3 * r3[x]
-        sums[x] = low + w4 * r4[x] + w5 * r5[x] + w6 * r6[x]
+def _taps(weights: Doubles) -> int:
+    """Say how many samples a window has: one, three, five or seven. The rest count nothing."""
+    for k in range(weights.shape[1] - 1, 0, -1):
+        for i in range(_SIDE):
+            if weights[i, k] != 0:
+                return k + 1
+    return 1
 
 
 @inlined
-def _add_columns(sums: Doubles, positions: UInts, weights: Doubles, block: Doubles) -> None:
+def _add_rows(ring: Singles, at: UInts, w: Doubles, taps: int, sums: Doubles) -> None:
+    a, b, c = at[0] & _RING_MASK, at[1] & _RING_MASK, at[2] & _RING_MASK
+    d, e = at[3] & _RING_MASK, at[4] & _RING_MASK
+    f, g = at[5] & _RING_MASK, at[6] & _RING_MASK
+    if taps <= _FEW:
+        for x in range(sums.size):
+            sums[x] = w[0] * ring[a, x] + w[1] * ring[b, x] + w[2] * ring[c, x]
+        return
+    if taps <= _SOME:
+        for x in range(sums.size):
+            low = w[0] * ring[a, x] + w[1] * ring[b, x] + w[2] * ring[c, x]
+            sums[x] = low + w[3] * ring[d, x] + w[4] * ring[e, x]
+        return
+    for x in range(sums.size):
+        low = w[0] * ring[a, x] + w[1] * ring[b, x] + w[2] * ring[c, x] + w[3] * ring[d, x]
+        sums[x] = low + w[4] * ring[e, x] + w[5] * ring[f, x] + w[6] * ring[g, x]
+
+
+@inlined
+def _add_columns(sums: Doubles, at: UInts, w: Doubles, taps: int, block: Doubles) -> None:
     for j in range(_SIDE):
-        a, w = positions[j], weights[j]
-        low = w[0] * sums[a[0]] + w[1] * sums[a[1]] + w[2] * sums[a[2]] + w[3] * sums[a[3]]
-        high = w[4] * sums[a[4]] + w[5] * sums[a[5]] + w[6] * sums[a[6]]
-        block[j] = _SCALE * (low + high)
+        low = w[j, 0] * sums[at[j, 0]] + w[j, 1] * sums[at[j, 1]] + w[j, 2] * sums[at[j, 2]]
+        if taps > _FEW:
+            low = low + w[j, 3] * sums[at[j, 3]] + w[j, 4] * sums[at[j, 4]]
+        if taps > _SOME:
+            low = low + w[j, 5] * sums[at[j, 5]] + w[j, 6] * sums[at[j, 6]]
+        block[j] = _SCALE * low
 
 
 @kernel(_PIXELS, *_FOLD, *_FOLD, _BLOCKS)
@@ -87,6 +106,7 @@ def fold_cpp(
         row_weights: float64[64, 7], whole numbers; likewise ``column_weights``.
         blocks: float64[4, 64, 64], written: upright, mirror, flip, turn_180.
     """
+    row_taps, column_taps = _taps(row_weights), _taps(column_weights)
     picked = np.empty(columns.size, np.uint32)
     ring = np.empty((_RING, columns.size), np.float32)
     held = np.full(_RING, -1, np.int64)
@@ -101,7 +121,7 @@ def fold_cpp(
                 if held[slot] != k:
                     _take_luma(pixels[rows[k]], columns, picked, ring[slot])
                     held[slot] = k
-            _add_rows(ring, at, row_weights[i], sums)
+            _add_rows(ring, at, row_weights[i], row_taps, sums)
             for mirrored in range(2):
                 block = blocks[2 * backwards + mirrored, i]
-                _add_columns(sums, column_at[mirrored], column_weights, block)
+                _add_columns(sums, column_at[mirrored], column_weights, column_taps, block)
