@@ -14,16 +14,16 @@ run along one axis alone; what was made to collide under PDQ keeps its own map.
 
 import re
 from dataclasses import dataclass, field
+from math import exp, log1p, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.hashing.pdq import BLOCK_SIDE, Block, cosines
+from indexer.hashing.pdq import Block, cosines
 from indexer.hashing.variants import transform
 from indexer.model import DIGEST_BITS, Variant
 
 MAP_SIDE = 16
-_REACH = 3
 TRAITS_BYTES = 34
 _LAYOUT = 1
 _STEPS = 255
@@ -38,19 +38,9 @@ _WEIGHTS = (6.7, 4.3, -0.6, 3.9)
 _OFFSET = -1.4
 
 
-def _means_around() -> NDArray[np.float64]:
-    """Average seven neighbours along one axis, the edges mirrored: float64[16, 16]."""
-    padded = np.pad(np.eye(MAP_SIDE), ((_REACH, _REACH), (0, 0)), mode="symmetric")
-    windows = [padded[at : at + 2 * _REACH + 1].mean(axis=0) for at in range(MAP_SIDE)]
-    return np.asarray(windows, np.float64)
-
-
 _COSINES = cosines()
-_CELLS = np.kron(np.eye(MAP_SIDE), np.ones(BLOCK_SIDE // MAP_SIDE)) * (MAP_SIDE / BLOCK_SIDE)
-"""float64[16, 64]: means of four."""
-_AROUND = _means_around()
 _PITCH = np.hypot.outer(np.arange(1, _FREQUENCIES + 1), np.arange(1, _FREQUENCIES + 1))
-_PLAIN_LUMA = 0.5
+_PLAIN_LUMA = np.array([0.5])
 """What a cell must be brighter by: plain grounds have noise."""
 _PERCENT = re.compile(r"([tblr])([+-]\d+)")
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
@@ -77,10 +67,12 @@ def traits_of(block: Block, digest: bytes) -> bytes:
         block: float64[64, 64], luma 0-255, of the upright *cpp* path.
         digest: that block's, 32 bytes.
     """
-    cells = _CELLS @ block @ _CELLS.T
-    around = _AROUND @ cells @ _AROUND.T
+    from indexer.hashing import trait_kernels  # noqa: PLC0415 - a third of a second
+
+    bright = np.empty((MAP_SIDE, MAP_SIDE), np.uint8)
+    trait_kernels.compare_around(block, _PLAIN_LUMA, bright)
     head = bytes((_LAYOUT, round(lattice_of_block(block, digest) * _STEPS)))
-    return head + np.packbits(cells > around + _PLAIN_LUMA).tobytes()
+    return head + np.packbits(bright).tobytes()
 
 
 def find_lattice(traits: bytes) -> float | None:
@@ -160,18 +152,19 @@ def lattice_of_block(block: Block, digest: bytes) -> float:
         block: as of ``traits_of``.
         digest: as of ``traits_of``.
     """
-    shifted = block - block.mean()
-    values = _COSINES.T @ shifted @ _COSINES
-    seen = float((values**2).sum())
-    unseen = 1 - seen / (float((shifted**2).sum()) + _TINY)
+    from indexer.hashing import trait_kernels  # noqa: PLC0415 - a third of a second
+
+    found = np.empty(4)
+    trait_kernels.measure(block, _COSINES, _PITCH, _signs_of(digest), found)
+    power, seen, product, product_of_signs = found.tolist()
     features = (
-        max(0.0, unseen - _USUAL_UNSEEN),  # too fine for PDQ, or along one axis alone
-        _product_share(values * _PITCH),  # one profile times another
-        float(np.log1p(np.sqrt(seen / DIGEST_BITS))),  # strength of a frequency
-        _product_share(_signs_of(digest)),
+        max(0.0, 1 - seen / (power + _TINY) - _USUAL_UNSEEN),  # too fine for PDQ, or along one axis
+        product,  # one profile times another
+        log1p(sqrt(seen / DIGEST_BITS)),  # strength of a frequency
+        product_of_signs,
     )
     score = _OFFSET + sum(w * value for w, value in zip(_WEIGHTS, features, strict=True))
-    return float(1 / (1 + np.exp(-score)))
+    return 1 / (1 + exp(-score))
 
 
 def _signs_of(digest: bytes) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from delist.ops.pictures import draw_photo, encode
@@ -28,6 +29,7 @@ from indexer.hashing.traits import (
 from indexer.hashing.variants import transform
 from indexer.model import VARIANTS, HashedImage, ImageRecord, Variant
 from tests.fakes.edits import cropped, digest_of, placed
+from tests.fakes.plain_hashing import plain_traits
 from tests.fakes.signals import NOW
 
 WHITE = (255, 255, 255)
@@ -107,6 +109,23 @@ def test_lattice_is_bounded_and_turns_with_the_picture(digest: bytes, seed: int)
     assert lattice_of_block(block, digests[0].tobytes()) == pytest.approx(
         lattice_of_block(turned, digests[1].tobytes())
     )
+
+
+def luma_block(picture: Image.Image) -> NDArray[np.float64]:
+    return np.asarray(picture.convert("L").resize((64, 64)), np.float64)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_traits_are_the_plain_ones(seed: int) -> None:
+    """The compiled loops say what plain NumPy says; the lattice to one step of its scale."""
+    noise = np.random.default_rng(seed).uniform(0, 255, (64, 64))
+    flat = np.full((64, 64), 40.0 * seed)
+    for block in (luma_block(draw_photo(seed)), luma_block(grid(4 + seed)), noise, flat):
+        digest = digests_of_blocks(block[np.newaxis])[0].tobytes()
+        found, plain = traits_of(block, digest), plain_traits(block, digest)
+
+        assert (found[0], found[2:]) == (plain[0], plain[2:])
+        assert abs(found[1] - plain[1]) <= 1
 
 
 @pytest.mark.parametrize("seed", range(4))
