@@ -14,6 +14,7 @@ import numpy as np
 from PIL import ImageFile, JpegImagePlugin
 
 from indexer.hashing.modes import Pixels
+from indexer.hashing.scratch import borrow
 
 try:
     import simplejpeg
@@ -69,10 +70,11 @@ def decode_jpeg(data: bytes, image: ImageFile.ImageFile) -> Pixels | None:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
         if (width, height) != image.size:
             return None  # never larger than what the limits were held against
-        decoded = simplejpeg.decode_jpeg(data, _CHANNELS, strict=True)
+        pixels = borrow(width * height)
+        simplejpeg.decode_jpeg(data, _CHANNELS, strict=True, buffer=pixels.view(np.uint8))
     except (ValueError, RuntimeError, MemoryError):
         return None
-    return np.asarray(np.ascontiguousarray(decoded).view(np.uint32)[:, :, 0])
+    return pixels.reshape(height, width)
 
 
 def has_many_scans(data: bytes, image: ImageFile.ImageFile) -> bool:
