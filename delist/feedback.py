@@ -16,6 +16,7 @@ from delist.model import CaseState, Verdict
 from delist.store import Database, cases, outbox
 from delist.store.outbox import QueuedFeedback
 from indexer.errors import FeedError
+from indexer.match import signal_value
 from indexer.ports import FeedbackReceiver
 from indexer.store import Store
 
@@ -111,7 +112,7 @@ def _with_digests(store: Store, batch: Sequence[QueuedFeedback]) -> dict[int, tu
         for entry in batch:
             signal = store.signals.find(txn, bytes.fromhex(entry.signal_key))
             if signal is not None:
-                words[entry.id] = (signal.digest.hex(), entry.value)
+                words[entry.id] = (signal_value(signal), entry.value)
     return words
 
 

@@ -14,10 +14,11 @@ from indexer.compaction import Compaction, CompactionReport
 from indexer.deep import DeepSearch
 from indexer.errors import IndexDamagedError, SettingsError, StoreError
 from indexer.evidence import Evidence, EvidenceReader
+from indexer.exact import file_matches, signals_of
 from indexer.feed import StopNciiFeed, open_feed
-from indexer.hashing import hash_within
+from indexer.hashing import VideoFile, hash_bytes, hash_video
 from indexer.lookup import Lookup, deep_match_of, match_of
-from indexer.match import checked_digest
+from indexer.match import checked_digest, checked_md5
 from indexer.model import DIGEST_BYTES, HashedImage, ImageRecord, ImageVisit, Match, VisitResult
 from indexer.ports import Digests, FeedbackReceiver
 from indexer.scan import Scanner
@@ -122,6 +123,8 @@ class Indexer:
     def hash_image(self, data: bytes, *, tier: str | None = None) -> HashedImage:
         """Hash the encoded bytes of an image in all variants; nothing is stored.
 
+        A video is hashed too: the MD5 of its bytes, and its frames where they can be decoded.
+
         Args:
             data: as it came from the web.
             tier: "fast" or "deep"; None for the configuration's. A deep image carries what
@@ -134,7 +137,16 @@ class Indexer:
         tier = tier or self.settings.hashing.tier
         if tier not in TIERS:
             raise SettingsError(f'no tier is called "{tier}"; there are {", ".join(TIERS)}')
-        return hash_within(data, self.settings.hashing, deep=tier != FAST)
+        return hash_bytes(data, self.settings.hashing, deep=tier != FAST)
+
+    def hash_video(self, video: VideoFile) -> HashedImage:
+        """Hash a video that was digested as it came in: its frames too, if its bytes are held.
+
+        Nothing is stored. It is never refused: its MD5 is known; ``incomplete`` says why there
+        are no frames.
+        """
+        limits = self.settings.hashing
+        return hash_video(video, limits, deep=limits.tier != FAST)
 
     def match(self, hashed: HashedImage) -> list[Match]:
         """Find the signals that an image matches, the nearest first; nothing is stored.
@@ -169,6 +181,8 @@ class Indexer:
                 for key, variant in deep.items()
                 if key not in nearest and (signal := self.store.signals.find(txn, key)) is not None
             ]
+            signals = signals_of(self.store, txn, hashed.md5)
+            matches += file_matches(signals, content_sha256=hashed.sha256)
         return list(nearest_first(matches))
 
     def match_digests(self, digests: Digests) -> FoundSignals:
@@ -245,6 +259,16 @@ class Indexer:
                     )
                     found[int(row)].append(match)
         return found
+
+    def match_md5s(self, md5s: Sequence[bytes]) -> list[list[Match]]:
+        """Look MD5s of whole files up, 16 bytes each; for each the signals that name the file.
+
+        Raises:
+            InvalidDigestError: an MD5 has not 16 bytes.
+        """
+        with self.store.read() as txn:
+            named = [signals_of(self.store, txn, checked_md5(md5)) for md5 in md5s]
+        return [file_matches(signals) for signals in named]
 
     def index_image(
         self,

@@ -6,7 +6,7 @@ Pure: no I/O, no clock, no settings, so a crawl, a re-scan and a test agree.
 import re
 
 from indexer.errors import HashKindMismatchError, InvalidDigestError
-from indexer.model import DIGEST_BYTES, HashKind, ImageHash, Match, Signal
+from indexer.model import DIGEST_BYTES, MD5_BYTES, HashKind, ImageHash, Match, Signal
 
 MIN_SET_BITS = 96
 MAX_SET_BITS = 160
@@ -16,6 +16,14 @@ median. Flat and crafted images leave this band; as signals they would match by 
 _HEX = re.compile("[0-9A-Fa-f]*")
 FEED_KIND_PDQ = "ImagePDQ"
 """StopNCII's word for ``HashKind.PDQ``."""
+
+FEED_KIND_VIDEO_MD5 = "VideoMD5"
+"""StopNCII's word for ``HashKind.VIDEO_MD5``."""
+
+MATCHED_KINDS = (FEED_KIND_PDQ, FEED_KIND_VIDEO_MD5)
+"""The kinds of signals that are matched; others are kept and counted."""
+
+_MD5_OF_NOTHING = bytes.fromhex("d41d8cd98f00b204e9800998ecf8427e")
 
 
 def parse_digest(text: str) -> bytes:
@@ -44,6 +52,46 @@ def checked_digest(digest: bytes) -> bytes:
     if len(digest) != DIGEST_BYTES:
         raise InvalidDigestError(f"a PDQ digest has {DIGEST_BYTES} bytes, this has {len(digest)}")
     return digest
+
+
+def parse_md5(text: str) -> bytes:
+    """Read 32 hex digits, in either case, as a 16-byte MD5 digest.
+
+    Raises:
+        InvalidDigestError: wrong length or not hexadecimal. The text is not repeated.
+    """
+    text = text.strip()
+    if len(text) != 2 * MD5_BYTES or not _HEX.fullmatch(text):
+        raise InvalidDigestError(f"an MD5 digest has {2 * MD5_BYTES} hex digits and nothing else")
+    return bytes.fromhex(text)
+
+
+def checked_md5(md5: bytes) -> bytes:
+    """Return an MD5 digest of 16 bytes as it is.
+
+    Raises:
+        InvalidDigestError: another length.
+    """
+    if len(md5) != MD5_BYTES:
+        raise InvalidDigestError(f"an MD5 digest has {MD5_BYTES} bytes, this has {len(md5)}")
+    return md5
+
+
+def md5_value(md5: bytes) -> bytes:
+    """Write an MD5 as a signal holds it, and as its key is made from: hex text, lower case."""
+    return md5.hex().encode()
+
+
+def signal_value(signal: Signal) -> str:
+    """Write a signal's digest as its feed does."""
+    if signal.kind == FEED_KIND_PDQ:
+        return signal.digest.hex()
+    return signal.digest.decode("utf-8", "replace")
+
+
+def names_no_file(md5: bytes) -> bool:
+    """Say whether an MD5 is that of no bytes at all: every empty file would match."""
+    return md5 == _MD5_OF_NOTHING
 
 
 def is_degenerate(digest: bytes) -> bool:

@@ -34,13 +34,17 @@ class HashKind(StrEnum):
     """Kinds of hash that are matched."""
 
     PDQ = "pdq"
+    VIDEO_MD5 = "video_md5"
+    """Of the bytes of a whole file, which match or do not (docs/adr/0020)."""
 
 
 class Hasher(StrEnum):
-    """The two ways in which the feed's hashes were made (docs/adr/0002)."""
+    """How a hash was made: the feed's two ways of hashing pictures (docs/adr/0002), and MD5."""
 
     CPP = "cpp"
     WEB = "web"
+    MD5 = "md5"
+    """Of the bytes of a whole file; no picture is looked at (docs/adr/0020)."""
 
 
 class Variant(StrEnum):
@@ -67,7 +71,9 @@ class Background(StrEnum):
     BLACK = "black"
 
 
-HASHERS = tuple(Hasher)
+HASHERS = (Hasher.CPP, Hasher.WEB)
+"""Those of pictures, in the order in which a row holds their digests."""
+
 VARIANTS = tuple(Variant)
 DIGESTS_PER_ROW = len(HASHERS) * len(VARIANTS)
 """Digests of one image on one background: position = hasher * 8 + variant."""
@@ -77,6 +83,11 @@ ROW_BYTES = DIGESTS_PER_ROW * DIGEST_BYTES
 HASHER_VERSION = 2
 """Raised whenever the same bytes would give other digests; a recrawl then re-hashes."""
 
+
+MD5_BYTES = 16
+
+FILE_VARIANT = "file"
+"""The variant of a hash of a whole file: nothing was done to its bytes."""
 
 PARTIAL = "partial"
 """What the name of a variant ends in where a part of the picture was missing."""
@@ -121,8 +132,9 @@ class ImageHash:
     """One hash of one image.
 
     Attributes:
-        digest: 32 raw bytes.
-        quality: PDQ's gradient measure, 0-100. Below 50 the hash says little.
+        digest: raw bytes: 32 of PDQ, 16 of MD5.
+        quality: PDQ's gradient measure, 0-100. Below 50 the hash says little. 0 for MD5, of
+            which it says nothing.
         variant: name of what was done before hashing.
     """
 
@@ -140,17 +152,20 @@ class HashedImage:
 
     Attributes:
         rows: one entry for each frame and background: 16 digests, ``ROW_BYTES`` bytes,
-            in the order of ``HASHERS`` and within it of ``VARIANTS``.
-        quality: of the upright *cpp* hash of the first row, 0-100.
+            in the order of ``HASHERS`` and within it of ``VARIANTS``. None where a video is
+            known by its bytes alone.
+        quality: of the upright *cpp* hash of the first row, 0-100; 0 without rows.
         labels: one for each row; empty where every row is of the first and whole frame
             and as good as the first.
         sha256: of the encoded bytes; names the content version.
         size_bytes: length of the encoded bytes.
         mime: media type by content, not by header.
-        width: pixels, as stored (before EXIF orientation).
-        height: pixels, as stored.
+        width: pixels, as stored (before EXIF orientation); 0 without rows.
+        height: pixels, as stored; 0 without rows.
         incomplete: why not all was hashed that should have been: the rest of a JPEG file
-            that was cut off, later frames of an animation. None where nothing is missing.
+            that was cut off, later frames of an animation, all frames of a video. None where
+            nothing is missing.
+        md5: of the encoded bytes, 16 bytes, of a video; empty for a picture.
         traits: one for each row: what evidence is made from (``hashing.traits``); empty where
             it was not made.
         reduced: for the deep tier, in memory only and never stored: what is left of the pixels
@@ -166,6 +181,7 @@ class HashedImage:
     width: int
     height: int
     incomplete: Refusal | None = None
+    md5: bytes = field(default=b"", repr=False)
     traits: tuple[bytes, ...] = field(default=(), repr=False)
     reduced: Any = field(default=None, repr=False, compare=False)
 
@@ -180,7 +196,7 @@ class HashedImage:
 
     @property
     def hashes(self) -> tuple[ImageHash, ...]:
-        """Every hash with its names: 16 for each row."""
+        """Every hash with its names: 16 for each row, and the MD5 of a video."""
         return tuple(self._iter_hashes())
 
     def _iter_hashes(self) -> Iterator[ImageHash]:
@@ -196,6 +212,14 @@ class HashedImage:
                         position, background, frame=label.frame, partial=label.partial
                     ),
                 )
+        if self.md5:
+            yield ImageHash(
+                kind=HashKind.VIDEO_MD5,
+                digest=self.md5,
+                quality=0,
+                hasher=Hasher.MD5,
+                variant=FILE_VARIANT,
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +237,7 @@ class ImageRecord:
         searched_to: version of the signals that the deep tier has compared these bytes with;
             0 where it has not.
         traits: as of ``HashedImage``, in the order of ``rows``. Versions before 4 had none.
+        md5: as of ``HashedImage``. Versions before 5 had none.
     """
 
     key: bytes
@@ -232,6 +257,12 @@ class ImageRecord:
     seen_at: datetime
     searched_to: int = since(3, 0)
     traits: tuple[bytes, ...] = since(4, (), private=True)
+    md5: bytes = since(5, b"", private=True)
+
+    @property
+    def lacks_md5(self) -> bool:
+        """Whether it is a video whose bytes were not seen since there are MD5s of videos."""
+        return self.mime.startswith("video/") and not self.md5
 
     def label(self, row: int) -> RowLabel:
         """Say what a row was made of, by its place in ``rows``."""
@@ -345,8 +376,9 @@ class Signal:
 
     Attributes:
         key: 16-byte keyed hash of feed, kind and digest under a local secret.
-        digest: 32 bytes for PDQ; the value's own bytes for kinds that are not matched.
-        row: row number in the signal hash column, or None for kinds that are not matched.
+        digest: 32 bytes for PDQ; for other kinds the bytes of the value as text, of an MD5 in
+            lower case (``match.signal_value`` writes either as the feed does).
+        row: row number in the signal hash column; None for other kinds than PDQ.
     """
 
     key: bytes
@@ -386,12 +418,15 @@ class SignalEvent:
 class Match:
     """An image hash within the threshold of a signal; the best of the image's variants.
 
+    Of a whole file (``Hasher.MD5``): the very bytes that the signal names, so distance and
+    threshold are 0, and there is no quality.
+
     Attributes:
         image_key: key of the image, or empty for bytes that are not stored.
         distance_bits: Hamming distance over the whole digest.
         threshold_bits: the largest distance that still matched, inclusive.
         hasher: path of the image's hash, or None for a digest that was brought.
-        quality: of the image, 0-100, or None for a digest that was brought.
+        quality: of the image, 0-100, or None for a digest that was brought and for a file.
         content_sha256: content version of the image that matched.
         weighted_bits: for a match of the deep tier, the distance with each bit weighted by its
             margin, which the threshold is on; ``hasher`` is None then (docs/adr/0016).

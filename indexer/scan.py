@@ -20,8 +20,10 @@ from typing import Self
 import lmdb
 
 from indexer.comparing import BLOCK_CHUNKS, Comparison
+from indexer.exact import file_matches, signals_of
+from indexer.exact_scan import FileScanner
 from indexer.lookup import Lookup, NearestVariant, match_of
-from indexer.match import FEED_KIND_PDQ
+from indexer.match import FEED_KIND_PDQ, FEED_KIND_VIDEO_MD5
 from indexer.model import ImageRecord, Match, SignalEventKind
 from indexer.settings import ScanSettings
 from indexer.store import ScanCursor, Store
@@ -88,6 +90,7 @@ class Scanner:
         self._stored = stored
         self._settings = settings
         self._block_chunks = block_chunks
+        self._files = FileScanner(store)
 
     def delta(
         self,
@@ -108,7 +111,11 @@ class Scanner:
                 cursor = self._store.scan_cursors.load(txn, DELTA)
                 if not cursor.target:
                     cursor = ScanCursor(done=cursor.done, target=max(cursor.done, version))
-                view = self._added_between(txn, cursor.done, cursor.target)
+                view, files = self._added_between(txn, cursor.done, cursor.target)
+            if files:
+                report = report.with_part(self._match_files(files, now=now, stopped=stopped))
+                if not report.complete:
+                    break
             if view.count:
                 part = self._run(
                     DELTA, view, cursor, now=now, stopped=stopped, on_progress=on_progress
@@ -134,11 +141,39 @@ class Scanner:
         if not resume or not cursor.target:
             cursor = ScanCursor(target=view.version)
         self._end_stale(now=now)
-        return self._run(FULL, view, cursor, now=now, stopped=stopped, on_progress=on_progress)
+        files = self._match_files(None, now=now, stopped=stopped)
+        if not files.complete:
+            stopped = _at_once
+        report = self._run(FULL, view, cursor, now=now, stopped=stopped, on_progress=on_progress)
+        return files.with_part(report)
 
-    def _added_between(self, txn: lmdb.Transaction, done: int, target: int) -> SignalView:
-        """Collect the signals that the log adds after ``done`` and that are still live."""
+    def _match_files(
+        self, keys: Sequence[bytes] | None, *, now: datetime, stopped: Callable[[], bool]
+    ) -> ScanReport:
+        """Match stored files with some signals of files, or with all."""
+        started = time.monotonic()
+        if keys is None:
+            done = self._files.match_all(now=now, stopped=stopped)
+        else:
+            done = self._files.match_new(keys, now=now, stopped=stopped)
+        return ScanReport(
+            signals=len(keys or ()),
+            images=0,
+            matches=done.matches,
+            seconds=round(time.monotonic() - started, 3),
+            complete=done.complete,
+        )
+
+    def _added_between(
+        self, txn: lmdb.Transaction, done: int, target: int
+    ) -> tuple[SignalView, list[bytes]]:
+        """Collect the signals that the log adds after ``done`` and that are still live.
+
+        Returns:
+            A view of those of pictures, and the keys of those of whole files.
+        """
         keys: dict[bytes, bytes] = {}
+        files: dict[bytes, None] = {}
         while done < target:
             events = list(self._store.signals.log.after(txn, done, limit=_LOG_BATCH))
             for event in events:
@@ -146,8 +181,10 @@ class Scanner:
                     signal = self._store.signals.find(txn, event.signal_key)
                     if signal is not None and signal.kind == FEED_KIND_PDQ:
                         keys[signal.key] = signal.digest
+                    elif signal is not None and signal.kind == FEED_KIND_VIDEO_MD5:
+                        files[signal.key] = None
             done = events[-1].sequence
-        return self._lookup.views.of(keys, version=target)
+        return self._lookup.views.of(keys, version=target), list(files)
 
     def _run(
         self,
@@ -242,6 +279,12 @@ class Scanner:
                 match = self._match(txn, record, signal_key, variant)
                 if match is not None:
                     matches[signal_key] = match
+            if only is None:  # with some signals alone, held matches with files stay
+                signals = signals_of(self._store, txn, record.md5)
+                for match in file_matches(
+                    signals, content_sha256=record.sha256, image_key=record.key
+                ):
+                    matches[match.signal_key] = match
             logged += replace_matches(self._store, txn, record.key, list(matches.values()), now=now)
         return logged
 
@@ -284,6 +327,11 @@ class Scanner:
             done = max(held.done, cursor.target)
             if held != ScanCursor(done=done):
                 self._store.scan_cursors.put(txn, name, ScanCursor(done=done))
+
+
+def _at_once() -> bool:
+    """Stop a scan that was stopped before it began: its position is kept."""
+    return True
 
 
 @dataclass(slots=True)

@@ -23,7 +23,16 @@ from enum import StrEnum, auto
 import lmdb
 
 from indexer.errors import FeedUnavailableError, InvalidDigestError, PageTokenExpiredError
-from indexer.match import FEED_KIND_PDQ, is_degenerate, parse_digest
+from indexer.match import (
+    FEED_KIND_PDQ,
+    FEED_KIND_VIDEO_MD5,
+    MATCHED_KINDS,
+    is_degenerate,
+    md5_value,
+    names_no_file,
+    parse_digest,
+    parse_md5,
+)
 from indexer.model import FeedPage, FeedRecord, RefusedRecord, Signal
 from indexer.ports import Feed
 from indexer.store import FeedCursor, QuarantinedRecord, Store, Tombstone
@@ -191,6 +200,7 @@ class FeedSync:
         reason, digest = _inspect(record)
         key = signals.key(feed=self._feed.name, kind=record.kind, value=digest)
         self._note_seen(key)
+        self._drop_former(writing, record, digest)
         held = signals.find(writing.txn, key)
         if not record.is_live:
             return self._withdraw(writing, key, held, record.modified_at)
@@ -211,6 +221,16 @@ class FeedSync:
             return _Effect.NOTHING
         signals.change(writing.txn, held, fresh)
         return _Effect.CHANGED
+
+    def _drop_former(self, writing: _Writing, record: FeedRecord, digest: bytes) -> None:
+        """Take out an MD5 that was kept as it was written, before MD5s were read: in capitals."""
+        written = record.value.strip().encode()
+        if record.kind == FEED_KIND_VIDEO_MD5 and written != digest:
+            signals = self._store.signals
+            key = signals.key(feed=self._feed.name, kind=record.kind, value=written)
+            held = signals.find(writing.txn, key)
+            if held is not None:
+                self._withdraw(writing, key, held, record.modified_at)
 
     def _note_seen(self, key: bytes) -> None:
         """Note what a full listing names; of other feeds nothing has to be known whole."""
@@ -300,20 +320,23 @@ class FeedSync:
         with self._store.read() as txn:
             counts = self._store.signals.counts(txn, self._feed.name)
             report.cursor = self._store.feed_cursors.load(txn, self._feed.name).cursor
-        report.active = counts.pop(FEED_KIND_PDQ, 0)
+        report.active = sum(counts.pop(kind, 0) for kind in MATCHED_KINDS)
         report.kept = counts
 
 
 def _inspect(record: FeedRecord) -> tuple[str | None, bytes]:
     """Return why an entry cannot be matched (None if it can), and the bytes that name it."""
     text = record.value.strip()
-    if record.kind != FEED_KIND_PDQ:
-        return None, text.encode()
     try:
-        digest = parse_digest(text)
+        if record.kind == FEED_KIND_PDQ:
+            digest = parse_digest(text)
+            return (DEGENERATE_DIGEST if is_degenerate(digest) else None), digest
+        if record.kind == FEED_KIND_VIDEO_MD5:
+            md5 = parse_md5(text)
+            return (DEGENERATE_DIGEST if names_no_file(md5) else None), md5_value(md5)
     except InvalidDigestError:
         return MALFORMED_DIGEST, text.lower().encode()
-    return (DEGENERATE_DIGEST if is_degenerate(digest) else None), digest
+    return None, text.encode()
 
 
 def _is_older(offered: int | None, held: int | None) -> bool:

@@ -38,8 +38,11 @@ class Tier:
         """Say whether a stored image needs no pixels to meet the signals that are known now.
 
         Always true of the fast tier: stored hashes meet new signals without another visit.
+        And of a video of which no frame was hashed: there is nothing to guess from.
         """
-        return self._settings.tier == FAST or record.searched_to >= self._views.newest().version
+        if self._settings.tier == FAST or not record.rows:
+            return True
+        return record.searched_to >= self._views.newest().version
 
     def find(self, hashed: HashedImage) -> dict[bytes, DeepVariant]:
         """Search an image deeply, if it was hashed for that; by signal key."""

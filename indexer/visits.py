@@ -15,6 +15,7 @@ from datetime import datetime
 
 import lmdb
 
+from indexer.exact import file_matches, signals_of
 from indexer.lookup import (
     DeepVariant,
     HashRows,
@@ -162,8 +163,10 @@ class VisitRecorder:
             seen_at=writing.now,
             searched_to=searched.version if searched else 0,
             traits=hashed.traits,
+            md5=hashed.md5,
         )
         images.put(writing.txn, record)
+        images.files.replace(writing.txn, key, held=held.md5 if held else b"", md5=hashed.md5)
 
     def _refresh(
         self,
@@ -194,6 +197,8 @@ class VisitRecorder:
     ) -> tuple[Match, ...]:
         """Bring what the image matches up to date with its new bytes."""
         matches = self._deep_matches(writing, key, hashed, searched, but=nearest)
+        signals = signals_of(self._store, writing.txn, hashed.md5)
+        matches += file_matches(signals, content_sha256=hashed.sha256, image_key=key)
         for signal_key, variant in nearest.items():
             signal = self._store.signals.find(writing.txn, signal_key)
             if signal is None:
@@ -272,8 +277,16 @@ class VisitRecorder:
 
 
 def same_content(held: ImageRecord, hashed: HashedImage) -> bool:
-    """Say whether bytes are those that are stored, hashed by today's hasher."""
-    return held.sha256 == hashed.sha256 and held.hasher_version == HASHER_VERSION
+    """Say whether bytes are those that are stored, hashed by today's hasher, and not better now.
+
+    Of a video that was stored by its MD5 alone, or without, more may be known now.
+    """
+    return (
+        held.sha256 == hashed.sha256
+        and held.hasher_version == HASHER_VERSION
+        and not (hashed.md5 and not held.md5)
+        and not (hashed.rows and not held.rows)
+    )
 
 
 def nearest_first(matches: Iterable[Match]) -> tuple[Match, ...]:

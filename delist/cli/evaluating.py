@@ -12,7 +12,7 @@ import typer
 from delist.cli.context import Context, Exit, context_of, leave
 from delist.errors import UsageError
 from indexer.errors import ImageRefusedError
-from indexer.model import DIGEST_BYTES, Hasher
+from indexer.model import DIGEST_BYTES, HASHERS, Hasher
 from indexer.settings import HashingSettings
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - typer reads options off the arguments
     from delist.ops.evaluate.summary import summarise
 
     context = context_of(ctx)
-    if hasher not in set(Hasher):
-        raise UsageError(f'--hasher: this version knows {", ".join(Hasher)}, not "{hasher}"')
+    if hasher not in HASHERS:
+        raise UsageError(f'--hasher: this version knows {", ".join(HASHERS)}, not "{hasher}"')
     strangers = np.empty((0, DIGEST_BYTES), np.uint8) if others is None else load_digests(others)
     with context.open() as delist:
         limits = delist.settings.indexer.hashing

@@ -8,6 +8,7 @@ from delist.cli.context import Context, Exit, context_of, leave
 from delist.cli.output import document_of
 from delist.cli.steps import take_in
 from indexer.errors import SettingsError
+from indexer.match import MATCHED_KINDS
 
 if TYPE_CHECKING:
     from delist.build import Delist
@@ -93,7 +94,7 @@ def status(ctx: typer.Context) -> None:
                     "synced_at": cursor.synced_at,
                     "age_s": age,
                     "set_under_way": cursor.token is not None,
-                    "active": counts.get("ImagePDQ", 0),
+                    "active": sum(counts.get(kind, 0) for kind in MATCHED_KINDS),
                     "kinds": counts,
                     "quarantined": delist.indexer.store.signals.quarantined(txn, feed.name),
                 }

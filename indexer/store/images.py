@@ -10,6 +10,7 @@ Databases::
     matches         image key + signal key -> Match, the best of the image's variants
     matches_by_signal  signal key + image key -> nothing
     match_log       sequence -> MatchEvent
+    image_files     files.py
 """
 
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from indexer.model import (
 from indexer.store.codec import RecordCodec
 from indexer.store.columns import ColumnWriter, HashColumn
 from indexer.store.environment import Database, Environment
+from indexer.store.files import FileDigests
 from indexer.store.logs import EventLog
 from indexer.url import KEY_BYTES, canonical_url, url_key
 
@@ -50,6 +52,7 @@ class ImageStore:
         self._codec = RecordCodec(ImageRecord)
         self._match_codec = RecordCodec(Match)
         self.log = EventLog(environment, "match_log", MatchEvent)
+        self.files = FileDigests(environment)
         self.column = HashColumn(
             environment,
             "image_hashes",
@@ -87,6 +90,7 @@ class ImageStore:
         """Forget an image: its record, hashes and pages. Its matches have to be ended before."""
         for row in record.rows:
             writer.remove(row)
+        self.files.replace(txn, record.key, held=record.md5, md5=b"")
         txn.delete(record.key, db=self._db)
         for page_url in self.pages(txn, record.key):
             txn.delete(record.key + url_key(page_url), db=self._pages)

@@ -189,6 +189,16 @@ class SignalStore:
         with txn.cursor(db=self._counts) as cursor:
             return sum(int.from_bytes(held) for key, held in cursor if bytes(key).endswith(suffix))
 
+    def feeds_with(self, txn: lmdb.Transaction, kind: str) -> list[str]:
+        """List the feeds that hold live signals of one kind (the feed's word)."""
+        suffix = b"\0" + kind.encode()
+        with txn.cursor(db=self._counts) as cursor:
+            return [
+                bytes(key).removesuffix(suffix).decode()
+                for key, held in cursor
+                if bytes(key).endswith(suffix) and int.from_bytes(held)
+            ]
+
     def quarantine(self, txn: lmdb.Transaction, key: bytes, record: QuarantinedRecord) -> bool:
         """Keep an entry that cannot be matched. Say whether it is new there."""
         return self._quarantine.put(txn, key, record, overwrite=False)

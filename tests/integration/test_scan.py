@@ -177,7 +177,7 @@ def test_signals_that_are_not_new_are_not_scanned_for(store: Store) -> None:
     sync(store, [make_record(SIGNALS[0], status="Active", modified_at=2000)])
     add_signals(store, [SIGNALS[3]])
     withdraw(store, SIGNALS[3])
-    sync(store, [make_record("video", kind="VideoMD5")])
+    sync(store, [make_record("video", kind="VideoTMK")])
 
     assert delta(store).signals == 0
     assert cursor(store).done == 6
