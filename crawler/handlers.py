@@ -3,7 +3,8 @@
 Scrapy bounds a body (``DOWNLOAD_MAXSIZE``) and the time of an answer
 (``DOWNLOAD_TIMEOUT``), but neither the header section, which Twisted would
 gather until the time is over, nor all transfers together: what a pipeline
-downloads passes by ``CONCURRENT_REQUESTS``.
+downloads passes by ``CONCURRENT_REQUESTS``. And it gathers every body whole: a
+video is digested as it comes in instead (``crawler.bodies``).
 """
 
 from typing import Any
@@ -17,10 +18,15 @@ from scrapy.core.downloader.handlers.http11 import (
     _LenientHTTPClientParser,
 )
 from scrapy.crawler import Crawler
+from scrapy.exceptions import DownloadCancelledError
 from scrapy.http import Response
+from scrapy.utils._download_handlers import wrap_twisted_exceptions
+from scrapy.utils.defer import maybe_deferred_to_future
 from twisted.internet.interfaces import IAddress
 from twisted.web._newclient import HTTP11ClientProtocol, ParseError
 
+from crawler.agent import VIDEO, VideoAgent
+from crawler.bodies import BodyLimits
 from crawler.errors import RefusedError
 from crawler.middlewares import RequestRefusedError
 from crawler.pacing import pacing_of
@@ -34,6 +40,11 @@ class BoundedDownloadHandler(HTTP11DownloadHandler):
         super().__init__(crawler)
         settings: CrawlSettings = crawler.settings.get("DELIST_SETTINGS") or CrawlSettings()
         self._pacing = pacing_of(crawler)
+        self._min_bytes_per_s = settings.min_video_bytes_per_s
+        self._limits = BodyLimits(
+            max_video_bytes=settings.max_video_bytes,
+            keep_bytes=crawler.settings.getint("DELIST_MAX_IMAGE_BYTES"),
+        )
         self._pool._factory = _factory(settings.max_header_bytes)  # noqa: SLF001 - as Scrapy does
 
     async def download_request(self, request: Request) -> Response:
@@ -45,9 +56,34 @@ class BoundedDownloadHandler(HTTP11DownloadHandler):
         host = urlsplit(request.url).hostname or ""
         try:
             async with self._pacing.transfer(host):
-                return await super().download_request(request)
+                return await self._download(request)
         except RefusedError as refused:
             raise RequestRefusedError(refused.code) from None
+
+    async def _download(self, request: Request) -> Response:
+        """Download; a video comes as ``request.meta[VIDEO]``, and the response without a body."""
+        request.meta.pop(VIDEO, None)  # of an answer that redirected here
+        agent = VideoAgent(
+            self._limits,
+            min_bytes_per_s=self._min_bytes_per_s,
+            contextFactory=self._contextFactory,
+            bindAddress=self._bind_address,
+            pool=self._pool,
+            maxsize=self._default_maxsize,
+            crawler=self._crawler,
+        )
+        try:
+            with wrap_twisted_exceptions():
+                response: Response = await maybe_deferred_to_future(agent.download_request(request))
+        except DownloadCancelledError:
+            if agent.refused is not None:
+                raise agent.refused from None
+            raise
+        video = agent.body.video if agent.body else None
+        if video is not None:
+            request.meta[VIDEO] = video
+            response.headers.pop(b"Content-Encoding", None)  # undone already
+        return response
 
 
 def _factory(max_header_bytes: int) -> type[_LenientHTTP11ClientFactory]:

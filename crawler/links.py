@@ -1,4 +1,4 @@
-"""What a page refers to: other pages, and images, wherever a page may hide them.
+"""What a page refers to: other pages, images and videos, wherever a page may hide them.
 
 Pure: text in, URLs out. One walk over the tree; broken markup and links that
 cannot be joined are counted, never fatal.
@@ -38,6 +38,25 @@ _IMAGE_SUFFIXES = (
     ".jxl",
     ".jp2",
 )
+_VIDEO_SUFFIXES = (
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".qt",
+    ".webm",
+    ".mkv",
+    ".avi",
+    ".wmv",
+    ".flv",
+    ".mpg",
+    ".mpeg",
+    ".3gp",
+    ".ogv",
+)
+_VIDEO_METAS = frozenset(
+    {"og:video", "og:video:url", "og:video:secure_url", "twitter:player:stream"}
+)
+_VIDEO_TAGS = frozenset({"video", "amp-video"})
 _IMAGE_METAS = frozenset(
     {"og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"}
 )
@@ -53,18 +72,27 @@ class PageLinks:
     Attributes:
         page_urls: canonical http(s) URLs of pages.
         image_urls: canonical http(s) URLs of images, and ``data:`` images as they stand.
+        video_urls: the same of videos.
         broken: links that could not be joined or are too long.
         dropped_images: image URLs beyond the limit.
+        dropped_videos: video URLs beyond the limit.
     """
 
     page_urls: tuple[str, ...] = field(repr=False)
     image_urls: tuple[str, ...] = field(repr=False)
+    video_urls: tuple[str, ...] = field(default=(), repr=False)
     broken: int = 0
     dropped_images: int = 0
+    dropped_videos: int = 0
 
 
 def find_links(
-    selector: Selector, page_url: str, *, max_links: int = 5_000, max_images: int = 5_000
+    selector: Selector,
+    page_url: str,
+    *,
+    max_links: int = 5_000,
+    max_images: int = 5_000,
+    max_videos: int = 100,
 ) -> PageLinks:
     """Read the links off a page.
 
@@ -73,6 +101,7 @@ def find_links(
         page_url: absolute URL that relative links are relative to, unless the page has a base.
         max_links: page links beyond it are left out.
         max_images: images beyond it are left out and counted.
+        max_videos: the same of videos.
     """
     collector = _Collector(page_url)
     root = selector.root
@@ -82,19 +111,32 @@ def find_links(
             if isinstance(element.tag, str):  # not a comment or a processing instruction
                 collector.read(element.tag.rpartition("}")[2].lower(), element)
     images = tuple(collector.images)
-    pages = tuple(url for url in collector.pages if url not in collector.images)
+    videos = tuple(url for url in collector.videos if url not in collector.images)
+    files = collector.images.keys() | collector.videos.keys()
+    pages = tuple(url for url in collector.pages if url not in files)
     return PageLinks(
         page_urls=pages[:max_links],
         image_urls=images[:max_images],
+        video_urls=videos[:max_videos],
         broken=collector.broken,
         dropped_images=max(0, len(images) - max_images),
+        dropped_videos=max(0, len(videos) - max_videos),
     )
 
 
 def is_image_url(url: str) -> bool:
     """Say whether a link looks as if it led to an image file."""
+    return _ends_in(url, _IMAGE_SUFFIXES)
+
+
+def is_video_url(url: str) -> bool:
+    """Say whether a link looks as if it led to a video file."""
+    return _ends_in(url, _VIDEO_SUFFIXES)
+
+
+def _ends_in(url: str, suffixes: tuple[str, ...]) -> bool:
     try:
-        return urlsplit(url).path.lower().endswith(_IMAGE_SUFFIXES)
+        return urlsplit(url).path.lower().endswith(suffixes)
     except ValueError:
         return False
 
@@ -124,6 +166,14 @@ def parse_srcset(text: str) -> Iterator[str]:
             position += 1
 
 
+def _is_sound(element: Any) -> bool:  # noqa: ANN401 - lxml has no types
+    """Say whether a <source> is one of sound alone, by what it stands in or by its type."""
+    parent = element.getparent()
+    inside = parent.tag if parent is not None and isinstance(parent.tag, str) else ""
+    kind = (element.attrib.get("type") or "").strip().lower()
+    return inside.lower() == "audio" or kind.startswith("audio/")
+
+
 class _Collector:
     """Gathers the links of one page."""
 
@@ -131,6 +181,7 @@ class _Collector:
         self._base = page_url
         self.pages: dict[str, None] = {}
         self.images: dict[str, None] = {}
+        self.videos: dict[str, None] = {}
         self.broken = 0
 
     def read_base(self, root: Any) -> None:  # noqa: ANN401 - lxml has no types
@@ -154,19 +205,18 @@ class _Collector:
             )
             self._add_sets(attributes)
         elif tag == "source":
-            self._add_sets(attributes)
+            self._read_source(element)
         elif tag in {"a", "area"}:
             self._add_page(attributes.get("href"))
         elif tag in {"iframe", "frame"}:
             self._add_page(attributes.get("src"))
         elif tag == "meta":
-            name = attributes.get("property") or attributes.get("name") or ""
-            if name.strip().lower() in _IMAGE_METAS:
-                self._add_images(attributes, "content")
+            self._read_meta(attributes)
         elif tag == "link":
             self._read_link(attributes)
-        elif tag == "video":
+        elif tag in _VIDEO_TAGS:
             self._add_images(attributes, "poster", "data-poster")
+            self._add_videos(attributes, "src", "data-src")
         elif tag == "input" and (attributes.get("type") or "").strip().lower() == "image":
             self._add_images(attributes, "src")
         if "style" in attributes and "url(" in attributes["style"].lower():
@@ -175,11 +225,25 @@ class _Collector:
         if "data-bg" in attributes:
             self._add_images(attributes, "data-bg")
 
+    def _read_source(self, element: Any) -> None:  # noqa: ANN401 - lxml has no types
+        self._add_sets(element.attrib)
+        if not _is_sound(element):
+            self._add_videos(element.attrib, "src", "data-src")
+
+    def _read_meta(self, attributes: Any) -> None:  # noqa: ANN401 - lxml has no types
+        name = (attributes.get("property") or attributes.get("name") or "").strip().lower()
+        if name in _IMAGE_METAS:
+            self._add_images(attributes, "content")
+        elif name in _VIDEO_METAS:
+            self._add_videos(attributes, "content")
+
     def _read_link(self, attributes: Any) -> None:  # noqa: ANN401 - lxml has no types
         words = (attributes.get("rel") or "").lower().split()
-        is_image = (attributes.get("as") or "").lower() == "image"
-        if "image_src" in words or ("preload" in words and is_image):
+        kind = (attributes.get("as") or "").lower()
+        if "image_src" in words or ("preload" in words and kind == "image"):
             self._add_images(attributes, "href")
+        elif "video_src" in words or ("preload" in words and kind == "video"):
+            self._add_videos(attributes, "href")
 
     def _add_images(self, attributes: Any, *names: str) -> None:  # noqa: ANN401 - lxml has no types
         for name in names:
@@ -197,10 +261,24 @@ class _Collector:
         elif url := self._join(link):
             self.images[url] = None
 
+    def _add_videos(self, attributes: Any, *names: str) -> None:  # noqa: ANN401 - lxml has no types
+        for name in names:
+            link = (attributes.get(name) or "").strip(_HTML_SPACE)
+            if link[: len(DATA_IMAGE)].lower() == DATA_IMAGE:
+                self.videos[link] = None
+            elif url := self._join(link):
+                self.videos[url] = None
+
     def _add_page(self, link: str | None) -> None:
         url = self._join((link or "").strip(_HTML_SPACE))
-        if url:
-            (self.images if is_image_url(url) else self.pages)[url] = None
+        if not url:
+            return
+        if is_image_url(url):
+            self.images[url] = None
+        elif is_video_url(url):
+            self.videos[url] = None
+        else:
+            self.pages[url] = None
 
     def _join(self, link: str) -> str | None:
         if not link or link.startswith("#"):

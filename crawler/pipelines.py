@@ -12,6 +12,9 @@ The steps for one image URL:
 (3) Bytes that equal those stored are not hashed again, unless the hasher changed.
 (4) The rest is hashed in a worker thread, and the bytes are let go.
 (5) The visit is recorded in a batch; only then is the image reported.
+
+Videos take the same steps. Their bytes were digested on the way in (``crawler.bodies``) and
+come here only where they are few enough for their frames to be decoded.
 """
 
 import asyncio
@@ -31,6 +34,7 @@ from scrapy.crawler import Crawler
 from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 
+from crawler.agent import VIDEO
 from crawler.errors import RefusedError
 from crawler.links import DATA_IMAGE
 from crawler.pacing import pacing_of
@@ -38,7 +42,8 @@ from crawler.refusals import INTERNAL_ERROR, http_code, refusal_code
 from crawler.settings import CrawlSettings
 from crawler.tally import Tally
 from crawler.writer import VisitWriter
-from indexer.errors import InvalidUrlError, StoreError
+from indexer.errors import InvalidUrlError, Refusal, StoreError
+from indexer.hashing import VideoFile
 from indexer.model import (
     HASHER_VERSION,
     HashedImage,
@@ -55,7 +60,8 @@ if TYPE_CHECKING:
 _OK = range(200, 300)
 _NOT_MODIFIED = 304
 _MAX_VALIDATOR_CHARS = 1024
-_ACCEPT = "image/avif,image/webp,image/*,*/*;q=0.8"
+_ACCEPT = {"Accept": "image/avif,image/webp,image/*,*/*;q=0.8"}
+_ACCEPT_VIDEO = {"Accept": "video/*,*/*;q=0.8", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +87,19 @@ class _Outcome:
     code: str | None = None
     matches: int = 0
     hashes: tuple[dict[str, str], ...] = field(default=(), repr=False)
+    is_video: bool = False
+    no_frames: Refusal | None = None
 
 
 class HashImagesPipeline:
     """Hashes the images of items, as Scrapy's ImagesPipeline stores them.
 
-    Reads ``image_urls`` (http(s) and ``data:`` URLs) and, if present, ``page_url``.
-    Writes ``images``: one dict each, with ``url``, ``outcome`` (``hashed``,
-    ``unchanged`` or ``refused``), ``code`` of a refusal, ``hashes`` (of ``hasher``,
-    ``variant`` and ``digest``, empty unless hashed now) and ``matches``.
+    Reads ``image_urls`` and ``video_urls`` (http(s) and ``data:`` URLs) and ``page_url``,
+    as far as they are present. Writes ``images`` and ``videos``: one dict each, with ``url``,
+    ``outcome`` (``hashed``, ``unchanged`` or ``refused``), ``code`` of a refusal, ``hashes``
+    (of ``hasher``, ``variant`` and ``digest``, empty unless hashed now) and ``matches``.
+    Videos larger than ``hashing.max_bytes`` need our download handler (``DOWNLOAD_HANDLERS``
+    of ``crawler.settings.scrapy_settings``).
 
     Scrapy settings: ``DELIST_CONFIG`` and ``DELIST_DATA_DIR`` (paths, as for the
     command line), ``DELIST_ITEM_HASHES`` (False leaves ``hashes`` empty).
@@ -139,16 +149,20 @@ class HashImagesPipeline:
             await self._take(item)
             return item
         adapter = ItemAdapter(item)
-        urls = list(adapter.get("image_urls") or ())
         page_url = _canonical_or_none(adapter.get("page_url"))
-        outcomes = await asyncio.gather(*(self._visit(url, page_url) for url in urls))
-        with suppress(KeyError):  # an item class without the field, as with ImagesPipeline
-            adapter["images"] = [
-                _as_dict(url, outcome) for url, outcome in zip(urls, outcomes, strict=True)
-            ]
+        images, videos = (list(adapter.get(name) or ()) for name in ("image_urls", "video_urls"))
+        outcomes = await asyncio.gather(
+            *(self._visit(url, page_url, _ACCEPT) for url in images),
+            *(self._visit(url, page_url, _ACCEPT_VIDEO) for url in videos),
+        )
+        found = [_as_dict(*pair) for pair in zip([*images, *videos], outcomes, strict=True)]
+        for name, part in (("images", found[: len(images)]), ("videos", found[len(images) :])):
+            with suppress(KeyError):  # an item class without the field, as with ImagesPipeline
+                if name == "images" or videos:
+                    adapter[name] = part
         return item
 
-    async def _visit(self, url: str, page_url: str | None) -> _Outcome:
+    async def _visit(self, url: str, page_url: str | None, accept: dict[str, str]) -> _Outcome:
         """(1) Visit an image once; add the page if it was visited before."""
         if url[: len(DATA_IMAGE)].lower() == DATA_IMAGE:
             return await self._counting(self._visit_inline(url, page_url), url, None)
@@ -159,7 +173,7 @@ class HashImagesPipeline:
         key = url_key(url)
         task = self._seen.get(key)
         if task is None:
-            work = self._fetch(url, page_url)
+            work = self._fetch(url, page_url, accept)
             task = asyncio.ensure_future(self._counting(work, url, None))
             self._seen[key] = task
             return await task
@@ -202,7 +216,9 @@ class HashImagesPipeline:
         key = url_key(outcome.final_url)
         if key not in self._counted and outcome.outcome is not None:
             self._counted.add(key)
-            self._tally.image(outcome.outcome, matches=outcome.matches)
+            self._tally.image(outcome.outcome, matches=outcome.matches, is_video=outcome.is_video)
+            if outcome.no_frames is not None:
+                self._tally.refuse(f"frames_{outcome.no_frames.value}")
 
     def _fail(self, error: StoreError) -> None:
         """End the crawl: without the store nothing that follows would be kept."""
@@ -214,20 +230,27 @@ class HashImagesPipeline:
         closing = self._crawler.engine.close_spider_async(reason="store_failed")
         self._closing = asyncio.ensure_future(closing)
 
-    async def _fetch(self, url: str, page_url: str | None, *, conditional: bool = True) -> _Outcome:
+    async def _fetch(
+        self,
+        url: str,
+        page_url: str | None,
+        accept: dict[str, str],
+        *,
+        conditional: bool = True,
+    ) -> _Outcome:
         record = self._indexer.find_image(url) if conditional else None
         searched = record is not None and self._indexer.is_searched(record)
         headers = _conditions(record) if searched else {}  # (2)
         request = Request(
             url,
-            headers={"Accept": _ACCEPT, **headers},
+            headers={**accept, **headers},
             callback=NO_CALLBACK,
             meta={"download_maxsize": self._max_bytes},
         )
         response = await self._crawler.engine.download_async(request)
         chain = _chain(response)
         if response.status == _NOT_MODIFIED and headers and chain:
-            return await self._fetch(url, page_url, conditional=False)  # (2)
+            return await self._fetch(url, page_url, accept, conditional=False)  # (2)
         known = record if headers and response.status == _NOT_MODIFIED else None
         return await self._finish(response, chain, page_url, known)
 
@@ -241,10 +264,12 @@ class HashImagesPipeline:
         """Hash an answer unless it is known, and record the visit."""
         url = canonical_url(response.url)
         hashed = None
+        video: VideoFile | None = response.meta.pop(VIDEO, None) if response.request else None
+        is_video = video is not None or (not_modified is not None and bool(not_modified.md5))
         if not_modified is None:
             if response.status not in _OK:
                 raise RefusedError(http_code(response.status))
-            hashed = await self._hash(response.body, url)
+            hashed = await self._hash(video or response.body, url)
         visit = ImageVisit(
             image_url=url,
             page_urls=(page_url,) if page_url else (),
@@ -253,11 +278,12 @@ class HashImagesPipeline:
             last_modified=_header(response, b"Last-Modified"),
             hashed=hashed,
         )
-        del response
+        accept = _ACCEPT_VIDEO if is_video else _ACCEPT
+        del response, video
         result = await self._record(visit)
         if result.outcome is VisitOutcome.NOT_HELD:
-            return await self._fetch(url, page_url, conditional=False)
-        return self._outcome(url, hashed, result)
+            return await self._fetch(url, page_url, accept, conditional=False)
+        return self._outcome(url, hashed, result, is_video=is_video)
 
     async def _visit_inline(self, url: str, page_url: str | None) -> _Outcome:
         body = decode_data_url(url, max_bytes=self._max_bytes)
@@ -268,29 +294,40 @@ class HashImagesPipeline:
         visit = ImageVisit(image_url=name, page_urls=(page_url,), hashed=hashed)
         return self._outcome(name, hashed, await self._record(visit))
 
-    async def _hash(self, body: bytes, url: str) -> HashedImage | None:
+    async def _hash(self, body: bytes | VideoFile, url: str) -> HashedImage | None:
         """(3) and (4)."""
-        with self._pacing.pending(len(body)):
+        held = body.data or b"" if isinstance(body, VideoFile) else body
+        with self._pacing.pending(len(held)):
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._hashing, self._hash_now, body, url)
 
-    def _hash_now(self, body: bytes, url: str) -> HashedImage | None:
+    def _hash_now(self, body: bytes | VideoFile, url: str) -> HashedImage | None:
         """Hash bytes, or return None when they equal those stored. Runs in a worker thread."""
         record = self._indexer.find_image(url) if body else None
         if (
             record is not None
             and record.hasher_version == HASHER_VERSION
-            and record.sha256 == sha256(body).digest()
+            and not record.lacks_md5
+            and record.sha256 == _sha256_of(body)
             and self._indexer.is_searched(record)
         ):
             return None
+        if isinstance(body, VideoFile):
+            return self._indexer.hash_video(body)
         return self._indexer.hash_image(body)
 
     async def _record(self, visit: ImageVisit) -> VisitResult:
         """(5)."""
         return await self._writer.record(visit)
 
-    def _outcome(self, url: str, hashed: HashedImage | None, result: VisitResult) -> _Outcome:
+    def _outcome(
+        self,
+        url: str,
+        hashed: HashedImage | None,
+        result: VisitResult,
+        *,
+        is_video: bool = False,
+    ) -> _Outcome:
         hashes: tuple[dict[str, str], ...] = ()
         if hashed is not None and self._with_hashes:
             hashes = tuple(
@@ -302,7 +339,12 @@ class HashImagesPipeline:
                 for entry in hashed.hashes
             )
         return _Outcome(
-            final_url=url, outcome=result.outcome, matches=len(result.matches), hashes=hashes
+            final_url=url,
+            outcome=result.outcome,
+            matches=len(result.matches),
+            hashes=hashes,
+            is_video=is_video or (hashed is not None and bool(hashed.md5)),
+            no_frames=hashed.incomplete if hashed is not None and not hashed.rows else None,
         )
 
 
@@ -336,6 +378,10 @@ def decode_data_url(url: str, *, max_bytes: int) -> bytes:
     return body
 
 
+def _sha256_of(body: bytes | VideoFile) -> bytes:
+    return body.sha256 if isinstance(body, VideoFile) else sha256(body).digest()
+
+
 def _canonical_or_none(url: str | None) -> str | None:
     try:
         return canonical_url(url) if url else None
@@ -344,7 +390,7 @@ def _canonical_or_none(url: str | None) -> str | None:
 
 
 def _conditions(record: ImageRecord | None) -> dict[str, bytes]:
-    if record is None or record.hasher_version != HASHER_VERSION:
+    if record is None or record.hasher_version != HASHER_VERSION or record.lacks_md5:
         return {}
     headers = {}
     if record.etag:

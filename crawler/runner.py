@@ -31,7 +31,8 @@ class CrawlResult:
 
     Attributes:
         pages: pages that were visited.
-        images: distinct images looked at: hashed, unchanged or refused.
+        images: distinct images and videos looked at: hashed, unchanged or refused.
+        videos: how many of those that were hashed or unchanged are videos.
         refused: how many pages, links and images were refused, by code.
         matches: signals matched by the images that were hashed.
         seconds: wall time.
@@ -42,6 +43,7 @@ class CrawlResult:
     images: int = 0
     hashed: int = 0
     unchanged: int = 0
+    videos: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     matches: int = 0
     seconds: float = 0.0

@@ -46,6 +46,25 @@ class CrawlSettings:
     max_images_per_page: int = setting(
         5_000, "Images that are fetched for one page; the rest is counted as refused.", low=1
     )
+    max_videos_per_page: int = setting(
+        100,
+        "Video files that are fetched for one page; the rest is counted as refused. 0: the links\n"
+        "of pages to videos are not followed.",
+        low=0,
+    )
+    max_video_bytes: int = setting(
+        512 * _MIB,
+        "Largest video file, in bytes, unpacked. Its MD5 is made as it comes in, so this costs\n"
+        "transfer and not memory: an hour as phones and hosts store it. Larger ones are refused\n"
+        "as video_too_large. Frames are hashed up to hashing.max_bytes.",
+        low=1,
+    )
+    min_video_bytes_per_s: int = setting(
+        256 * 1024,
+        "Slowest that a video may come in, in bytes a second, beyond timeout_s: its transfer may\n"
+        "take timeout_s and the time that its bytes need at this rate.",
+        low=1024,
+    )
     max_sitemaps: int = setting(200, "Sitemaps of one crawl.", low=1)
     host_failure_limit: int = setting(
         16, "Timeouts in a row after which a host is left alone for this crawl.", low=1
@@ -90,6 +109,7 @@ def scrapy_settings(
         **_limits(settings, max_image_bytes=max_image_bytes),
         **_silence(),
         "DELIST_SETTINGS": settings,
+        "DELIST_MAX_IMAGE_BYTES": max_image_bytes,
         "DELIST_ALLOW_PRIVATE_ADDRESSES": allow_private_addresses,
         "ITEM_PIPELINES": {"crawler.pipelines.HashImagesPipeline": 300},
         "DOWNLOADER_MIDDLEWARES": {

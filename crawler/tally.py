@@ -21,9 +21,11 @@ class Tally:
         """Count a page that was visited."""
         self._stats.inc_value(f"{_PREFIX}pages")
 
-    def image(self, outcome: VisitOutcome, *, matches: int) -> None:
+    def image(self, outcome: VisitOutcome, *, matches: int, is_video: bool = False) -> None:
         """Count an image that was hashed or found unchanged, and what it matches if hashed."""
         self._stats.inc_value(f"{_PREFIX}{outcome.value}")
+        if is_video:
+            self._stats.inc_value(f"{_PREFIX}videos")
         if outcome is VisitOutcome.HASHED and matches:
             self._stats.inc_value(f"{_PREFIX}matches", matches)
 
@@ -52,6 +54,7 @@ class Tally:
             "images": hashed + unchanged + stats.get(f"{_PREFIX}images_refused", 0),
             "hashed": hashed,
             "unchanged": unchanged,
+            "videos": stats.get(f"{_PREFIX}videos", 0),
             "refused": {
                 name.removeprefix(_REFUSED): count
                 for name, count in sorted(stats.items())

@@ -1,7 +1,7 @@
 """The spider: visits pages from seeds, and hands their images to the pipeline.
 
-A seed may be a page, an image or a sitemap; what it is, its bytes say. Page
-links are followed on the seeds' hosts only; images are fetched from anywhere.
+A seed may be a page, an image, a video or a sitemap; what it is, its bytes say. Page
+links are followed on the seeds' hosts only; images and videos are fetched from anywhere.
 """
 
 from collections import deque
@@ -16,6 +16,7 @@ from scrapy import Request
 from scrapy.http import HtmlResponse, Response, TextResponse
 from twisted.python.failure import Failure
 
+from crawler.agent import VIDEO
 from crawler.errors import RefusedError
 from crawler.links import MAX_URL_CHARS, find_links
 from crawler.pipelines import FetchedImage, internal_error
@@ -142,7 +143,7 @@ class PagesSpider(scrapy.Spider):
 
     def _read(self, response: Response, visit: _Visit) -> Iterator[Any]:
         self._known.add(url_key(canonical_url(response.url)))
-        if _is_image(response):
+        if VIDEO in response.meta or _is_image(response):
             yield FetchedImage(response=response, page_url=visit.from_page, seed=visit.seed)
             return
         page = _as_html(response)
@@ -170,16 +171,23 @@ class PagesSpider(scrapy.Spider):
             page_url,
             max_links=limits.max_links_per_page,
             max_images=limits.max_images_per_page,
+            max_videos=limits.max_videos_per_page,
         )
         for _ in range(links.broken):
             self._tally.refuse("invalid_url")
         if links.dropped_images:
             self._tally.refuse("too_many_images", images=links.dropped_images)
+        if links.dropped_videos and limits.max_videos_per_page:
+            self._tally.refuse("too_many_videos", images=links.dropped_videos)
         if visit.depth < self._job.depth:
             for url in links.page_urls:
                 if _authority(url) in self._hosts:
                     self._add(_Visit(url=url, depth=visit.depth + 1, from_page=page_url))
-        yield {"page_url": page_url, "image_urls": links.image_urls}
+        yield {
+            "page_url": page_url,
+            "image_urls": links.image_urls,
+            "video_urls": links.video_urls,
+        }
 
     def fail(self, failure: Failure) -> Iterator[Any]:
         """Count a visit that failed, and go on with the next."""

@@ -43,6 +43,53 @@ def test_images_are_found_wherever_a_page_puts_them(html: str) -> None:
     assert links_of(html).image_urls == ("https://example.com/a.x",)
 
 
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<video src="/a.x"></video>',
+        '<video data-src="/a.x"></video>',
+        '<video><source src="/a.x" type="video/mp4"></video>',
+        '<video><source data-src="/a.x"></video>',
+        '<amp-video src="/a.x"></amp-video>',
+        '<meta property="og:video" content="/a.x">',
+        '<meta property="og:video:secure_url" content="/a.x">',
+        '<meta name="twitter:player:stream" content="/a.x">',
+        '<link rel="preload" as="video" href="/a.x">',
+    ],
+)
+def test_videos_are_found_wherever_a_page_puts_them(html: str) -> None:
+    """Every way of putting a video file on a page that needs no script is read."""
+    links = links_of(html)
+
+    assert (links.video_urls, links.image_urls) == (("https://example.com/a.x",), ())
+
+
+def test_links_to_video_files_are_no_pages() -> None:
+    """A link that ends like a video file is one; each URL is listed once, as one thing."""
+    links = links_of('<a href="/a.MP4?x">v</a><video src="/a.MP4?x"></video><a href="/mp4">p</a>')
+
+    assert links.video_urls == ("https://example.com/a.MP4?x",)
+    assert links.page_urls == ("https://example.com/mp4",)
+
+
+def test_sound_and_blobs_are_no_videos() -> None:
+    """What is said to be sound alone, and what only a script could load, is left alone."""
+    links = links_of(
+        '<audio src="/a"><source src="/b"></audio><video src="blob:x"></video>'
+        '<video><source src="/c" type="audio/mp4"></video>'
+    )
+
+    assert links.video_urls == ()
+
+
+def test_videos_beyond_the_limit_are_counted() -> None:
+    """A page with more videos than the limit has the first ones read, the rest counted."""
+    links = links_of("".join(f"<video src=/{n}></video>" for n in range(7)), max_videos=5)
+
+    assert len(links.video_urls) == 5
+    assert links.dropped_videos == 2
+
+
 def test_links_to_pages_and_to_image_files_are_told_apart() -> None:
     """A link that ends like an image file is an image; each URL is listed once."""
     links = links_of('<a href="b">b</a><a href="/b.JPG?x">i</a><a href="b#top">b</a>')
