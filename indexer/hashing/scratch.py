@@ -1,7 +1,7 @@
 """Memory for decoded pixels that is used again, so that the system need not clear it again.
 
-To map and clear 48 MB of fresh memory takes 5-15 ms, beside 36 ms to decode 12 megapixels
-into it. So two buffers of up to 64 MiB stay with the process between images, with the pixels
+To map and clear 48 MB of fresh memory takes 6-10 ms, beside 36 ms to decode 12 megapixels
+into it. So two buffers of 32 to 64 MiB stay with the process between images, with the pixels
 of the last image in them: in memory only, as all pixels are, until the next image is written
 over them (docs/adr/0018). Whoever borrows a buffer has to write all that was asked for.
 """
@@ -12,8 +12,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST_BYTES = 1024 * 1024
-"""What is smaller the C library keeps by itself."""
+LEAST_BYTES = 32 * 1024 * 1024
+"""What is smaller the C library keeps by itself (glibc: ``DEFAULT_MMAP_THRESHOLD_MAX``)."""
 
 MOST_BYTES = 64 * 1024 * 1024
 """What is larger is rare, and given back to the system."""

@@ -23,7 +23,9 @@ LARGE = 1 << 19
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept() -> Iterator[None]:
+def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start with nothing, and lend to images that are small enough for a test."""
+    monkeypatch.setattr(scratch, "LEAST_BYTES", 1 << 20)
     gc.collect()
     scratch._kept.clear()
     yield
@@ -124,6 +126,7 @@ def test_a_file_cut_short_shows_nothing_of_the_image_before() -> None:
     data = KINDS["4:4:4"]
     with pytest.raises(ImageRefusedError):
         hashed(data[: len(data) // 4])
+    assert len(scratch._kept) == 1
     kept = hashed(data[: len(data) * 3 // 4])
 
     scratch._kept.clear()
