@@ -1,5 +1,6 @@
 """Measuring speed: ``bench hash``, ``lookup``, ``rescan``, ``crawl``."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ import typer
 
 from delist.cli.bench_results import (
     compared,
+    hash_document,
+    hash_text,
     lookup_document,
     lookup_text,
     rescan_document,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from delist.ops.bench.timing import Say
 
 _MOST_THREADS = 1_024
+_LEAST_SIDE, _MOST_PIXELS = 17, 64_000_000
 _LOOKUP_SIZES, _RESCAN_ROWS, _RESCAN_SIGNALS = (
     (3_000, 100_000, 1_000_000),
     (1_000_000, 4_000_000),
@@ -47,14 +51,30 @@ def register(app: typer.Typer) -> None:
 
 def bench_hash(
     ctx: typer.Context,
-    repeats: Annotated[int, typer.Option(help="Images of each size.", min=1)] = 10,
+    size: Annotated[list[str] | None, typer.Option(help="Pixels of the images: 800x600.")] = None,
+    repeats: Annotated[int, typer.Option(help="Rounds; images of each size.", min=1)] = 10,
+    seconds: Annotated[float, typer.Option(help="What each takes in a round, about.")] = 0.1,
+    plot: Plot = None,
+    peer: Peer = True,
 ) -> None:
-    """Time hashing JPEG bytes: all sixteen digests here, one at the peer's."""
-    from delist.ops.bench.hashing import compare_hashing
+    """Time hashing JPEG bytes on one core: the fast tier, the deep tier, and the peer."""
+    from delist.ops.bench.hashing import SIZES, HashOptions, compare_hashing
 
     context = context_of(ctx)
-    for comparison in compare_hashing(repeats):
-        context.output.result(*compared(comparison))
+    _check_numbers(seconds=seconds)
+    sizes = tuple(dict.fromkeys(map(_pixels, size))) if size else SIZES
+    options = HashOptions(repeats=repeats, seconds=seconds, with_peer=peer)
+    now, reports = datetime.now(UTC), []
+    _prepare(plot)
+    with _saying(context, "hashing") as say:
+        for report in compare_hashing(sizes, options, say):
+            reports.append(report)
+            document = {**hash_document(report, repeats), **surroundings(now)}
+            context.output.result(document, hash_text(report, repeats))
+    if plot is not None:
+        from delist.ops.bench.hash_plot import draw_hashing
+
+        draw_hashing(plot, reports, repeats=repeats, now=now)
 
 
 def bench_lookup(  # noqa: PLR0913, PLR0917 - typer reads options off the arguments
@@ -159,11 +179,21 @@ def _sizes(option: str, given: Sequence[int]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(given))
 
 
+def _pixels(given: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{1,7})x([0-9]{1,7})", given)
+    if found is None:
+        raise UsageError(f"--size: has to be like 800x600, not {given}")
+    width, height = int(found[1]), int(found[2])
+    if not (min(width, height) >= _LEAST_SIDE and width * height <= _MOST_PIXELS):
+        raise UsageError(f"--size: sides of 17 pixels or more, 64 megapixels at most, not {given}")
+    return width, height
+
+
 def _check_numbers(**options: float) -> None:
     for name, number in options.items():
         if not number > 0:
             raise UsageError(f"--{name}: has to be more than 0, not {number}")
-    if options["threads"] > _MOST_THREADS:
+    if options.get("threads", 1) > _MOST_THREADS:
         raise UsageError(f"--threads: {_MOST_THREADS} at most, not {options['threads']}")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from delist.cli.output import document_of
 
 if TYPE_CHECKING:
+    from delist.ops.bench.hashing import HashReport
     from delist.ops.bench.lookups import LookupOptions, LookupReport
     from delist.ops.bench.rescans import RescanReport
     from delist.ops.bench.timing import Comparison
@@ -27,6 +28,20 @@ def surroundings(now: datetime) -> dict[str, Any]:
     from delist.ops.bench.timing import machine_kind, versions
 
     return {"machine": machine_kind(), "measured_at": now, "versions": versions()}
+
+
+def hash_document(report: "HashReport", repeats: int) -> dict[str, Any]:
+    """Return all that was measured of one size; docs/benchmarks.md says what the fields mean."""
+    ours, deep, *others = report.results
+    return {
+        "what": _hashing_of(report),
+        "repeats": repeats,
+        "rate": ours.rate.median,
+        "tiers": {"fast": ours.rate.median, "deep": deep.rate.median},
+        "peers": {other.name: other.rate.median for other in others},
+        "ratios": {other.name: other.ratio.median for other in others},
+        **document_of(report),
+    }
 
 
 def lookup_document(report: "LookupReport", options: "LookupOptions") -> dict[str, Any]:
@@ -65,6 +80,27 @@ def _lookups_of(report: "LookupReport", options: "LookupOptions") -> str:
 
 def _rescan_of(report: "RescanReport") -> str:
     return f"re-scan of {report.rows:,} stored hashes for {report.signals:,} signals"
+
+
+def _hashing_of(report: "HashReport") -> str:
+    return f"hash JPEG {report.width}x{report.height}"
+
+
+def hash_text(report: "HashReport", repeats: int) -> str:
+    """Write a headline and a line for each contestant."""
+    rows = [
+        {
+            "": result.name,
+            "images/s": f"{result.rate.median:,.1f}",
+            "range of rounds": f"{result.rate.low:,.1f}-{result.rate.high:,.1f}",
+            "ms": f"{1000 / result.rate.median:,.2f}",
+            "digests": str(result.digests or "-"),
+            "fast is": f"{result.ratio.median:,.2f}x",
+        }
+        for result in report.results
+    ]
+    head = f"{_hashing_of(report)}, {report.size_bytes / 1000:,.0f} kB{_medians(1, repeats)}"
+    return f"{head}\n{_table(rows)}\n"
 
 
 def lookup_text(report: "LookupReport", options: "LookupOptions") -> str:

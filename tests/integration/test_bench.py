@@ -1,4 +1,4 @@
-"""``delist bench lookup`` and ``rescan``: figures, their proof, plots and wrong options.
+"""``delist bench hash``, ``lookup`` and ``rescan``: figures, their proof, plots and wrong options.
 
 How fast anything is is not asserted: that is for a calm machine and a person.
 """
@@ -24,6 +24,7 @@ from delist.ops.bench.stored_rows import make_signals
 from indexer.ann import FlatIndex
 from indexer.ports import Found
 
+HASH_RIVALS = ["delist, fast", "delist, deep", "threatexchange PdqSignal", "decoding alone"]
 QUICK = ("--rounds", "1", "--seconds", "0.01")
 LOOKUP_RIVALS = [
     *("delist", "threatexchange PDQIndex", "faiss multi-hash"),
@@ -157,15 +158,55 @@ def test_rescans_are_measured_beside_others(
     assert kept["bytes_per_row"] > 32
 
 
+def test_hashing_is_measured_beside_the_peer(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line a size: both tiers and the peer, with rates, ratios and numbers of digests."""
+    sizes = ("--size", "40x30", "--size", "200x150", "--size", "40x30")
+    options = ("--repeats", "2", "--seconds", "0.001", "--json")
+    assert main(["bench", "hash", *sizes, *options]) == 0
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["width"], line["height"]) for line in lines] == [(40, 30), (200, 150)]
+    for line in lines:
+        names = [result["name"] for result in line["results"]]
+        assert names == HASH_RIVALS
+        assert list(line["peers"]) == list(line["ratios"]) == HASH_RIVALS[2:]
+        fast, deep, peer, decoding = line["results"]
+        assert line["tiers"] == {"fast": line["rate"], "deep": deep["rate"]["median"]}
+        assert line["rate"] == fast["rate"]["median"]
+        assert (fast["digests"], peer["digests"], decoding["digests"]) == (16, 1, 0)
+        assert deep["digests"] > 500
+        assert fast["ratio"] == {"median": 1, "low": 1, "high": 1}
+        assert all(
+            0 < result["rate"]["low"] <= result["rate"]["high"] for result in line["results"]
+        )
+        assert line["size_bytes"] > 100
+        assert {"machine", "measured_at", "versions"} <= set(line)
+
+
+def test_hashing_without_the_peer_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """``--no-peer`` leaves the public client out; without ``--json`` each size is a table."""
+    options = ("--repeats", "1", "--seconds", "0.001", "--no-peer")
+    assert main(["bench", "hash", "--size", "64x48", *options]) == 0
+
+    headline, names, *lines = capsys.readouterr().out.rstrip().splitlines()
+    assert headline.startswith("hash JPEG 64x48, ")
+    assert "images/s" in names
+    assert [line.split("  ")[0] for line in lines] == [*HASH_RIVALS[:2], HASH_RIVALS[3]]
+
+
 def test_plots_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A plot is a PNG file of 1000 by 700 pixels, small enough to be committed."""
-    lookups, rescans = tmp_path / "lookups.png", tmp_path / "rescans.png"
+    lookups, rescans, hashing = (
+        tmp_path / name for name in ("lookups.png", "rescans.png", "hashing.png")
+    )
 
     bench(capsys, "lookup", "--signals", "50", "--signals", "900", "--plot", str(lookups))
     bench(capsys, "rescan", "--rows", "64", "--signals", "2", "--signals", "4",
           "--plot", str(rescans))  # fmt: skip
+    hash_options = ("--repeats", "1", "--seconds", "0.001", "--plot", str(hashing))
+    assert main(["bench", "hash", "--size", "40x30", "--size", "90x80", *hash_options]) == 0
 
-    for path in (lookups, rescans):
+    for path in (lookups, rescans, hashing):
         assert png_size(path) == (1000, 700)
         assert 10_000 < path.stat().st_size < 150_000
 
@@ -192,6 +233,12 @@ def test_plots_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["lookup", "--plot", "plot.pdf"], "has to end in .png"),
         (["lookup", "--plot", "absent/plot.png"], "there is no folder absent"),
         (["lookup", "--plot", "folder.png"], "is a folder"),
+        (["hash", "--size", "800"], "--size: has to be like 800x600"),
+        (["hash", "--size", "-3x9"], "--size: has to be like 800x600"),
+        (["hash", "--size", "16x600"], "--size: sides of 17 pixels or more"),
+        (["hash", "--size", "90000x9000"], "--size: sides of 17 pixels or more, 64 megapixels"),
+        (["hash", "--seconds", "0"], "--seconds: has to be more than 0"),
+        (["hash", "--plot", "plot.pdf"], "has to end in .png"),
         (["rescan", "--rows", "0"], "--rows: has to be 1 or more"),
         (["rescan", "--signals", "0"], "--signals: has to be 1 or more"),
         (["rescan", "--plot", "plot"], "has to end in .png"),

@@ -24,12 +24,19 @@ _STYLES = {
     "delist": ("#0072B2", "o", "-"),
     "delist, kept index": ("#0072B2", "o", "-"),
     "delist, streaming": ("#56B4E9", "s", "-"),
+    "delist, fast": ("#0072B2", "o", "-"),
+    "delist, deep": ("#56B4E9", "s", "-"),
+    "decoding alone": ("#009E73", "^", ":"),
+    "threatexchange PdqSignal": ("#CC79A7", "v", "--"),
     "flat scan": ("#009E73", "^", "--"),
     "faiss multi-hash": ("#D55E00", "D", "--"),
     "threatexchange PDQIndex": ("#CC79A7", "v", "--"),
     "faiss flat": ("#000000", "x", ":"),
 }
-_TEXT_COLOURS = {"delist, streaming": "#2176a5", "threatexchange PDQIndex": "#a0527e"}
+_TEXT_COLOURS = {
+    **dict.fromkeys(("delist, streaming", "delist, deep"), "#2176a5"),
+    **dict.fromkeys(("threatexchange PDQIndex", "threatexchange PdqSignal"), "#a0527e"),
+}
 """Where a line's colour is too light to read words in."""
 
 _INK, _GRID = "#333333", "#dddddd"
@@ -77,14 +84,14 @@ def draw_lookups(
         UsageError: the file cannot be written.
     """
     threads = "one thread" if options.threads == 1 else f"{options.threads} threads"
-    lines: dict[str, list[tuple[int, tuple[float, float, float]]]] = {}
+    lines: dict[str, list[tuple[float, tuple[float, float, float]]]] = {}
     for report in reports:
         for result in report.results:
             rate = (result.rate.median, result.rate.low, result.rate.high)
             lines.setdefault(result.name, []).append((report.signals, rate))
-    _draw(
+    draw(
         path,
-        {"": _lines(lines)},
+        {"": lines_of(lines)},
         title="Exact look-ups within 31 of 256 bits",
         subtitle=f"{options.kind} digests, batches of {options.batch:,}, {threads}; "
         f"medians of {options.rounds} rounds in one run, with their range",
@@ -102,16 +109,16 @@ def draw_rescans(
     Raises:
         UsageError: the file cannot be written.
     """
-    panels: dict[str, dict[str, list[tuple[int, tuple[float, float, float]]]]] = {}
+    panels: dict[str, dict[str, list[tuple[float, tuple[float, float, float]]]]] = {}
     for report in reports:
         panel = panels.setdefault(f"{report.signals:,} new signals at once", {})
         for result in report.results:
             spread = result.seconds
             rate = tuple(report.signals / s for s in (spread.median, spread.high, spread.low))
             panel.setdefault(result.name, []).append((report.rows, rate))  # type: ignore[arg-type]
-    _draw(
+    draw(
         path,
-        {name: _lines(lines) for name, lines in panels.items()},
+        {name: lines_of(lines) for name, lines in panels.items()},
         title="Re-scans: new signals against all stored hashes, exact within 31 bits",
         subtitle=f"{next(iter(panels))}, "
         * (len(panels) == 1)
@@ -123,9 +130,10 @@ def draw_rescans(
     )
 
 
-def _lines(
-    points: Mapping[str, Sequence[tuple[int, tuple[float, float, float]]]],
+def lines_of(
+    points: Mapping[str, Sequence[tuple[float, tuple[float, float, float]]]],
 ) -> list[Line]:
+    """Make a line of each contestant's sizes and rates (median, lowest, highest)."""
     found = []
     for name, several in points.items():
         sizes, rates = zip(*sorted(several), strict=True)
@@ -133,7 +141,7 @@ def _lines(
     return found
 
 
-def _draw(
+def draw(
     path: Path,
     panels: Mapping[str, Sequence[Line]],
     *,
@@ -143,6 +151,11 @@ def _draw(
     y_name: str,
     now: datetime,
 ) -> None:
+    """Draw panels of lines, each under its name, and write them to a PNG file.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional
     from matplotlib.figure import Figure  # noqa: PLC0415
 
