@@ -1,27 +1,32 @@
 """Looking at one image's case in the light of what is true now.
 
-Intake, withdrawals and verdicts all end here. The steps, in one SQL transaction:
+Intake, withdrawals, verdicts, policy changes and brakes all end here. The steps, in one SQL
+transaction:
 
 (1) Take what the image matches now from the indexer's store; what no longer
     matches has ended or was withdrawn.
-(2) Ask the policy, and a person's verdict on the bytes that are there now.
-(3) Move the case along the table of ``workflow``.
-(4) Bring the ledger in line.
-(5) Queue what the feeds are to be told, once for all images: ``tell_feeds``.
+(2) See what people's decisions on the bytes that are there now come to.
+(3) Collect the facts, stop signals that do what no true signal does, ask the policy.
+(4) Say where the case stands by the table of ``workflow``.
+(5) Bring the ledger in line.
+(6) Queue what the feeds are to be told, once for all images: ``tell_feeds``.
 
 It is told nothing but the image, and compares states, not events. So it may be
 repeated at any time: what is in line already is left as it is.
 """
 
+import json
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 import lmdb
 from sqlalchemy import Connection
 
-from delist import emission, feedback
+from delist import braking, emission, feedback
+from delist.facts import FactsReader, Sources
+from delist.grouping import find_group
 from delist.model import (
     Action,
     Basis,
@@ -33,13 +38,31 @@ from delist.model import (
     Support,
     Verdict,
 )
-from delist.policy import Policy, Proposal, propose
-from delist.store import cases
-from delist.workflow import check_step, next_state
+from delist.policy import Check, ConfirmedRule, Policy, Proposal, propose
+from delist.risk import queue_place, risk_of
+from delist.rulings import standing_of
+from delist.sites import place_of, site_of
+from delist.store import acts, cases, reassessments
+from delist.workflow import Standpoint, next_state
 from indexer.model import ImageRecord, Match
 from indexer.store import Store
 
 POLICY_ACTOR = "policy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What assessing follows beside the two stores.
+
+    Attributes:
+        policy: in force.
+        review_hours: that a person has to decide.
+        sources: of facts.
+    """
+
+    policy: Policy
+    review_hours: int
+    sources: Sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +79,25 @@ class Outcome:
     records: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Where a case would stand, before anything is written.
+
+    Attributes:
+        held: the case as it is stored, None when it is new.
+        proposal: of the policy; None when no live signal matches.
+        basis: the match that a suppression would rest on, or None.
+        tripped: signals that have to be stopped.
+    """
+
+    held: Case | None
+    case: Case
+    record: ImageRecord | None
+    proposal: Proposal | None
+    basis: CaseMatch | None
+    tripped: tuple[braking.Tripped, ...] = ()
+
+
 class Assessor:
     """Assesses cases against one consistent state of the indexer's store."""
 
@@ -65,28 +107,61 @@ class Assessor:
         image_txn: lmdb.Transaction,
         connection: Connection,
         *,
-        policy: Policy,
-        review_hours: int,
+        rules: Rules,
         now: datetime,
     ) -> None:
         self._store = store
         self._image_txn = image_txn
         self._connection = connection
-        self._policy = policy
-        self._review_hours = review_hours
+        self._policy = rules.policy
+        self._review_hours = rules.review_hours
         self._now = now
+        self._facts = FactsReader(
+            store, image_txn, connection, rules.sources, policy=rules.policy, now=now
+        )
         self._touched: dict[str, str] = {}
 
-    def assess(self, image_key: bytes, *, verdict: Verdict | None = None) -> Outcome | None:
+    def assess(self, image_key: bytes, *, ruling: Decision | None = None) -> Outcome | None:
         """Bring the case of an image in line with what is true now.
 
         Args:
             image_key: key of the image.
-            verdict: what a person has just decided about the bytes that are there now.
+            ruling: what a person has just decided about the bytes that are there now. It is
+                not stored here: its action is known only afterwards.
 
         Returns:
             What became of the case; None when there is none and nothing matches.
         """
+        view = self.look(image_key, ruling=ruling)
+        if view is None:
+            return None
+        held, case = view.held, view.case
+        if case != held:
+            cases.put(self._connection, case)
+        for tripped in view.tripped:
+            braking.stop(self._connection, tripped, now=self._now)
+        if held is not None and case.verdict is not held.verdict:
+            # What a person said of one speaks for or against its near-duplicates.
+            reassessments.ask_for_group(
+                self._connection, case.group_id, reason="near_duplicate_decided", now=self._now
+            )
+        reassessments.drop(self._connection, [case.image_key])
+        changed = (
+            held is None
+            or case.state is not held.state
+            or case.content_sha256 != held.content_sha256
+        )
+        if changed and ruling is None:
+            self._note_policy(view)
+        if self._machine_acts(view):
+            assert view.basis is not None  # noqa: S101 - a suppression rests on a match
+            acts.add(self._connection, self._facts.scopes(view.basis), now=self._now)
+        appended = self._emit(view)  # (5)
+        self._touch(case, held)
+        return Outcome(before=None if held is None else held.state, case=case, records=appended)
+
+    def look(self, image_key: bytes, *, ruling: Decision | None = None) -> View | None:
+        """See where the case of an image would stand; nothing is written. Args as ``assess``."""
         record = self._store.images.find(self._image_txn, image_key)
         matches = self._store.images.matches(self._image_txn, image_key)
         held = cases.find_by_image(self._connection, image_key.hex())
@@ -94,23 +169,12 @@ class Assessor:
             return None
         case = held if held is not None else self._new_case(image_key, record)
         case = self._with_matches(case, record, matches.values())  # (1)
-        if verdict is not None:
-            case = replace(case, verdict=verdict, decided_at=self._now)
-        case, proposal = self._decided(case, held, by_person=verdict is not None)  # (2), (3)
-        if case != held:
-            cases.put(self._connection, case)
-        if (
-            held is None
-            or case.state is not held.state
-            or case.content_sha256 != held.content_sha256
-        ):
-            self._note_policy(case, proposal, by_person=verdict is not None)
-        appended = self._emit(case, record, proposal, held)  # (4)
-        self._touch(case, held)
-        return Outcome(before=None if held is None else held.state, case=case, records=appended)
+        case = self._with_standing(case, ruling)  # (2)
+        case = self._with_group(case, held, record)
+        return self._decided(case, held, record)  # (3), (4)
 
     def tell_feeds(self) -> None:
-        """Queue what the feeds are to be told of the signals of all assessed cases."""  # (5)
+        """Queue what the feeds are to be told of the signals of all assessed cases."""  # (6)
         for signal_key, feed in sorted(self._touched.items()):
             feedback.queue_for(self._connection, feed=feed, signal_key=signal_key, now=self._now)
         self._touched.clear()
@@ -119,6 +183,8 @@ class Assessor:
         assert record is not None  # noqa: S101 - a new case needs an image, see assess()
         return Case(
             id=secrets.token_hex(8),
+            site=site_of(record.image_url),
+            path=place_of(record.image_url),
             image_key=image_key.hex(),
             image_url=record.image_url,
             content_sha256=record.sha256.hex(),
@@ -131,21 +197,45 @@ class Assessor:
     def _with_matches(
         self, case: Case, record: ImageRecord | None, matches: Iterable[Match]
     ) -> Case:
-        """Bring the matches up to date; a verdict counts for the bytes it was given on."""
+        """Bring the matches up to date; those of other bytes have ended."""
         held = {match.signal_key: match for match in case.matches}
         merged = [self._merged(held.pop(m.signal_key.hex(), None), m) for m in matches]
         merged += [self._ended(match) for match in held.values()]
         merged.sort(key=lambda match: (match.distance_bits, match.signal_key))
         content = case.content_sha256 if record is None else record.sha256.hex()
-        if content != case.content_sha256:
-            ruling = cases.last_ruling(self._connection, case.id, content_sha256=content)
+        return replace(case, content_sha256=content, matches=tuple(merged))
+
+    def _with_standing(self, case: Case, ruling: Decision | None) -> Case:
+        """Bring the verdict up to date: it counts for the bytes it was given on."""
+        content = case.content_sha256
+        given = cases.rulings(self._connection, case.id, content_sha256=content)
+        standing = standing_of([*given, ruling] if ruling is not None else given)
+        return replace(
+            case,
+            verdict=standing.verdict,
+            decided_at=standing.ruling.decided_at if standing.ruling else None,
+            pending=standing.pending,
+            pending_by=standing.pending_by,
+            disputed=standing.disputed,
+        )
+
+    def _with_group(self, case: Case, held: Case | None, record: ImageRecord | None) -> Case:
+        """Find the near-duplicates, for bytes that are new here, and how far the image reaches."""
+        if record is None:
+            return case
+        new = held is None or held.content_sha256 != case.content_sha256 or not held.site
+        if new:
+            keys = [match.signal_key for match in case.active_matches]
+            leader = find_group(self._connection, self._store, self._image_txn, record, keys)
             case = replace(
                 case,
-                content_sha256=content,
-                verdict=ruling.verdict if ruling else None,
-                decided_at=ruling.decided_at if ruling else None,
+                group_id=leader or cases.own_group(case),
+                site=site_of(record.image_url),
+                path=place_of(record.image_url),
             )
-        return replace(case, matches=tuple(merged))
+        pages = len(self._store.images.pages(self._image_txn, record.key))
+        others = cases.group_size(self._connection, case.group_id) - (0 if new else 1)
+        return replace(case, reach=max(1, pages) + max(0, others))
 
     def _merged(self, held: CaseMatch | None, match: Match) -> CaseMatch:
         fresh = CaseMatch(
@@ -159,6 +249,7 @@ class Assessor:
             content_sha256=match.content_sha256.hex(),
             support=Support.ACTIVE,
             matched_at=self._now,
+            weighted_bits=match.weighted_bits,
         )
         if held is not None and replace(fresh, matched_at=held.matched_at) == held:
             return held
@@ -172,37 +263,102 @@ class Assessor:
         withdrawn = live is None or live.added_at > match.matched_at
         return replace(match, support=Support.WITHDRAWN if withdrawn else Support.ENDED)
 
-    def _decided(
-        self, case: Case, held: Case | None, *, by_person: bool
-    ) -> tuple[Case, Proposal | None]:
-        """Ask policy and verdict, and take the step that follows."""
+    def _decided(self, case: Case, held: Case | None, record: ImageRecord | None) -> View:
+        """Ask the policy, and say where the case stands."""
         active = case.active_matches
         newest = max((match.matched_at for match in active), default=None)
-        covers = by_person or (
-            case.decided_at is not None and (newest is None or newest <= case.decided_at)
-        )
-        dismissed = case.verdict is Verdict.NOT_NCII
-        proposal = propose(active, self._policy, dismissed_before=dismissed) if active else None
+        covers = case.decided_at is not None and (newest is None or newest <= case.decided_at)
+        proposal, tripped = self._proposed(case, held, record) if active else (None, ())
+        kept = None if active or record is None else self._kept(case)
         state = next_state(
-            supported=bool(active),
-            verdict=case.verdict,
-            verdict_covers_matches=covers,
-            proposed=proposal.action if proposal else None,
+            Standpoint(
+                supported=bool(active),
+                verdict=case.verdict,
+                verdict_covers_matches=covers,
+                proposed=proposal.action if proposal else None,
+                kept=kept is not None,
+            )
         )
-        check_step(case.state, state)
         if state is not case.state:
             case = replace(case, state=state, changed_at=self._now)
         if held is not None and case.awaits_person and not held.awaits_person:
             # A person is asked again, and has the whole time again.
             case = replace(case, deadline_at=self._now + timedelta(hours=self._review_hours))
-        return case, proposal
+        basis = proposal.match if proposal else kept
+        return View(
+            held=held,
+            case=self._in_queue(case, basis),
+            record=record,
+            proposal=proposal,
+            basis=basis,
+            tripped=tripped,
+        )
 
-    def _note_policy(self, case: Case, proposal: Proposal | None, *, by_person: bool) -> None:
+    def _proposed(
+        self, case: Case, held: Case | None, record: ImageRecord | None
+    ) -> tuple[Proposal, tuple[braking.Tripped, ...]]:
+        acted = (
+            held is not None
+            and held.state is CaseState.SUPPRESSED
+            and held.content_sha256 == case.content_sha256
+        )
+        facts = self._facts.of_case(case, record, acted_before=acted)
+        tripped = braking.find_tripped(
+            self._connection, facts, case.site, policy=self._policy, now=self._now
+        )
+        stopped = {entry.signal_key: entry.code for entry in tripped}
+        facts = replace(
+            facts,
+            matches=tuple(
+                replace(
+                    found,
+                    signal=replace(
+                        found.signal, brake=stopped.get(found.match.signal_key, found.signal.brake)
+                    ),
+                )
+                for found in facts.matches
+            ),
+        )
+        return propose(facts, self._policy), tuple(tripped)
+
+    def _kept(self, case: Case) -> CaseMatch | None:
+        """Find what a confirmed image rests on when nothing matches it any more, or None."""
+        if case.verdict is not Verdict.NCII:
+            return None
+        seen = [match for match in case.matches if match.content_sha256 == case.content_sha256]
+        changed = [match for match in seen if match.support is Support.ENDED]
+        rules = self._policy.confirmed
+        rule = rules.after_change if changed else rules.after_withdrawal
+        if rule != ConfirmedRule.KEEP or not seen:
+            return None
+        return min(changed or seen, key=lambda match: (match.distance_bits, match.signal_key))
+
+    def _in_queue(self, case: Case, basis: CaseMatch | None) -> Case:
+        nearest = basis or min(case.matches, key=lambda match: match.distance_bits)
+        risk = risk_of(case.state, nearest, reach=case.reach, disputed=case.disputed)
+        place = queue_place(case.deadline_at, risk, review_hours=self._review_hours)
+        return replace(case, risk=risk, queue_at=place)
+
+    def _machine_acts(self, view: View) -> bool:
+        """Whether the machine, not a person, suppresses these bytes, and did not before."""
+        held, case = view.held, view.case
+        if case.state is not CaseState.SUPPRESSED or case.verdict is Verdict.NCII:
+            return False
+        return (
+            held is None
+            or held.state is not CaseState.SUPPRESSED
+            or held.content_sha256 != case.content_sha256
+        )
+
+    def _note_policy(self, view: View) -> None:
         """Append the policy's decision; a person's is appended by ``review``."""
-        if by_person:
-            return
+        case, proposal = view.case, view.proposal
         if proposal is None:
-            action, reason = Action.LIFT, "no live signal matches the image any more"
+            kept = case.state is CaseState.SUPPRESSED
+            action = Action.KEEP if kept else Action.LIFT
+            reason = "no live signal matches the image any more"
+            if kept:
+                reason += "; the policy keeps what a person confirmed"
         elif case.state is CaseState.DISMISSED:
             action, reason = Action.KEEP, "a person has dismissed these bytes before"
         elif case.verdict is Verdict.NCII:
@@ -218,19 +374,14 @@ class Assessor:
             reason=reason,
             content_sha256=case.content_sha256,
             decided_at=self._now,
+            checks=checks_text(proposal.checks) if proposal else "",
         )
         cases.add_decision(self._connection, decision)
 
-    def _emit(
-        self,
-        case: Case,
-        record: ImageRecord | None,
-        proposal: Proposal | None,
-        held: Case | None,
-    ) -> int:
+    def _emit(self, view: View) -> int:
+        case, record, match = view.case, view.record, view.basis
         wanted = None
-        if case.state is CaseState.SUPPRESSED and proposal is not None:
-            match = proposal.match
+        if case.state is CaseState.SUPPRESSED and match is not None:
             confirmed = case.verdict is Verdict.NCII
             wanted = emission.Suppression(
                 state=RecordState.CONFIRMED if confirmed else RecordState.PROVISIONAL,
@@ -246,7 +397,7 @@ class Assessor:
                 document_id=(record.document_id if record else None) or "",
                 content_sha256=case.content_sha256,
             )
-        reason = _lift_reason(case, held)
+        reason = _lift_reason(case, view.held)
         return emission.emit(self._connection, case.id, wanted, lift_reason=reason, now=self._now)
 
     def _urls_of(self, case: Case) -> list[str]:
@@ -259,9 +410,16 @@ class Assessor:
         self._touched.update({match.signal_key: match.feed for match in case.active_matches})
 
 
+def checks_text(checks: Iterable[Check]) -> str:
+    """Write checks as JSON, to be kept with a decision."""
+    return json.dumps([asdict(check) for check in checks])
+
+
 def _lift_reason(case: Case, held: Case | None) -> str:
     if case.state is CaseState.DISMISSED:
         return emission.REASON_DISMISSED
+    if case.state is CaseState.QUARANTINED:
+        return emission.REASON_ON_HOLD
     if case.active_matches:
         return emission.REASON_NEEDS_REVIEW
     before = set() if held is None else {match.signal_key for match in held.active_matches}

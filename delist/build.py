@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Self
 
 from delist import access, feedback, reporting, review
+from delist.assessment import Rules
+from delist.benign import BenignBank
 from delist.errors import UnknownCaseError
+from delist.facts import Sources
 from delist.feedback import DeliveryReport
 from delist.intake import Intake, IntakeReport
 from delist.model import Case, Decision, SuppressionRecord
-from delist.policy import Policy
+from delist.policy import Policy, parse_policy
 from delist.reporting import SurvivorReport
 from delist.review import Ruling
 from delist.serving import SuppressionFilter
 from delist.settings import DelistSettings, load_settings
-from delist.store import Database, cases, ledger, outbox
+from delist.store import Database, cases, ledger, outbox, policies
 from indexer.build import Indexer, utc_now
 from indexer.compaction import CompactionReport
 from indexer.errors import FeedError
@@ -85,10 +88,34 @@ class Delist:
         """The case store, opened on first use."""
         return Database(self.settings.indexer.data_dir, self.settings.database)
 
-    @cached_property
+    @property
     def policy(self) -> Policy:
-        """The policy in force, read on first use."""
-        return self.settings.load_policy()
+        """The policy in force: the one that was applied last, else the configured file.
+
+        Raises:
+            PolicyError: the configured file cannot be read, or a value is wrong.
+        """
+        with self.database.read() as connection:
+            applied = policies.newest(connection)
+        if applied is None:
+            return self.settings.load_policy()
+        return parse_policy(applied.text, name=f"applied policy {applied.version}")
+
+    @cached_property
+    def _bank(self) -> BenignBank:
+        return BenignBank()
+
+    def rules(self, policy: Policy | None = None) -> Rules:
+        """What assessing follows: a policy (None for the one in force), and sources of facts."""
+        return Rules(
+            policy=policy or self.policy,
+            review_hours=self.settings.review.hours,
+            sources=Sources(
+                evidence=self.indexer.evidence,
+                bank=self._bank,
+                threshold_bits=self.settings.indexer.matching.threshold_bits,
+            ),
+        )
 
     @cached_property
     def _access_secret(self) -> bytes:
@@ -147,12 +174,7 @@ class Delist:
 
     def take_in(self, *, stopped: Stopped = _never) -> IntakeReport:
         """Take the indexer's logs into cases, decisions and records."""
-        intake = Intake(
-            self.indexer.store,
-            self.database,
-            policy=self.policy,
-            review_hours=self.settings.review.hours,
-        )
+        intake = Intake(self.indexer.store, self.database, rules=self.rules())
         return intake.run(now=self.clock(), stopped=stopped)
 
     def send_feedback(self, *, stopped: Stopped = _never) -> DeliveryReport:
@@ -172,8 +194,7 @@ class Delist:
             self.database,
             case_id,
             ruling,
-            policy=self.policy,
-            review_hours=self.settings.review.hours,
+            rules=self.rules(),
             now=self.clock(),
         )
 

@@ -5,7 +5,7 @@ difference. So it may be repeated after a crash, and a record appears once.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -18,6 +18,7 @@ REASON_WITHDRAWN = "basis_withdrawn"
 REASON_DISMISSED = "dismissed_by_review"
 REASON_CONTENT_CHANGED = "content_changed"
 REASON_NEEDS_REVIEW = "basis_needs_review"
+REASON_ON_HOLD = "basis_on_hold"
 REASON_URL_MOVED = "url_no_longer_leads_here"
 
 
@@ -114,8 +115,13 @@ def _suppressions(
 
 
 def _says_more(draft: RecordDraft, held: SuppressionRecord) -> bool:
-    """Say whether a draft differs from what is in effect in more than its place."""
-    return (draft.state, draft.basis, draft.document_id, draft.content_sha256) != (
+    """Say whether a draft differs from what is in effect in more than its place.
+
+    A policy of another version that comes to the same is no news to result pages: the record
+    keeps naming the version that it was decided under.
+    """
+    basis = replace(draft.basis, policy_version=held.basis.policy_version)
+    return (draft.state, basis, draft.document_id, draft.content_sha256) != (
         held.state,
         held.basis,
         held.document_id,

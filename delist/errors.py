@@ -10,7 +10,6 @@ message here is safe to log and to show.
     ├── PolicyError             the policy file is wrong; the policy in force stays
     ├── UnknownCaseError        no review case has this id
     ├── UnknownCaseRefError     no feed names this case reference
-    ├── TransitionError         a step that the workflow does not allow
     ├── LedgerError             the ledger is not what was written
     └── DatabaseError           the SQL store cannot be used
         └── DatabaseVersionError  it was written by a newer version of the program
@@ -35,10 +34,6 @@ class UnknownCaseError(DelistError):
 
 class UnknownCaseRefError(DelistError):
     """No feed names this case reference."""
-
-
-class TransitionError(DelistError):
-    """A step that the workflow does not allow."""
 
 
 class LedgerError(DelistError):

@@ -1,5 +1,7 @@
 """From the logs of the indexer to cases: matches that are new, changed or ended.
 
+Cases that a policy, a brake or a verdict elsewhere has changed something for follow.
+
 The log's position is written in the transaction that assesses the cases, so an
 entry counts once however often intake is killed; and since assessment compares
 states, taking an entry in twice would change nothing either.
@@ -12,10 +14,9 @@ from datetime import datetime
 import lmdb
 from sqlalchemy import Connection
 
-from delist.assessment import Assessor, Outcome
+from delist.assessment import Assessor, Outcome, Rules
 from delist.model import CaseState
-from delist.policy import Policy
-from delist.store import Database, cases, positions
+from delist.store import Database, cases, positions, reassessments
 from indexer.model import SignalEvent, SignalEventKind
 from indexer.store import Store
 
@@ -31,7 +32,9 @@ class IntakeReport:
         cases: new cases.
         suppressed: cases that came to be suppressed.
         review: cases that came to wait for a person without being suppressed.
+        held: cases that came to be on hold, since a brake is on for all their signals.
         revoked: cases whose suppression was lifted.
+        reassessed: cases that were looked at again, since what they rest on had changed.
         complete: False when it was stopped.
     """
 
@@ -39,7 +42,9 @@ class IntakeReport:
     cases: int = 0
     suppressed: int = 0
     review: int = 0
+    held: int = 0
     revoked: int = 0
+    reassessed: int = 0
     complete: bool = True
 
     def count(self, outcome: Outcome) -> None:
@@ -49,19 +54,17 @@ class IntakeReport:
             return
         self.suppressed += outcome.case.state is CaseState.SUPPRESSED
         self.review += outcome.case.state is CaseState.OPEN
+        self.held += outcome.case.state is CaseState.QUARANTINED
         self.revoked += outcome.before is CaseState.SUPPRESSED
 
 
 class Intake:
     """Takes the logs of one indexer's store into the cases of one database."""
 
-    def __init__(
-        self, store: Store, database: Database, *, policy: Policy, review_hours: int
-    ) -> None:
+    def __init__(self, store: Store, database: Database, *, rules: Rules) -> None:
         self._store = store
         self._database = database
-        self._policy = policy
-        self._review_hours = review_hours
+        self._rules = rules
 
     def run(self, *, now: datetime, stopped: Callable[[], bool] = lambda: False) -> IntakeReport:
         """Take in everything that the logs hold.
@@ -71,7 +74,8 @@ class Intake:
         """
         report = IntakeReport()
         # Withdrawals first: what is lifted anyway should not be suppressed before.
-        for take in (self._take_signals, self._take_matches):
+        # What a match changes (a brake, a verdict on a near-duplicate) is looked at last.
+        for take in (self._take_signals, self._take_matches, self._take_reassessments):
             while take(report, now=now):
                 if stopped():
                     report.complete = False
@@ -103,6 +107,16 @@ class Intake:
         report.matches += len(events)
         return True
 
+    def _take_reassessments(self, report: IntakeReport, *, now: datetime) -> bool:
+        """Look at a batch of the cases again that something has changed for."""
+        with self._database.write() as connection, self._store.read() as txn:
+            keys = reassessments.take(connection, limit=_BATCH)
+            if not keys:
+                return False
+            self._assess(report, connection, txn, map(bytes.fromhex, keys), now=now)
+        report.reassessed += len(keys)
+        return True
+
     def _lost(self, connection: Connection, events: Sequence[SignalEvent]) -> list[bytes]:
         """Find the images of cases that withdrawn signals stood behind."""
         withdrawn = [
@@ -119,14 +133,7 @@ class Intake:
         *,
         now: datetime,
     ) -> None:
-        assessor = Assessor(
-            self._store,
-            txn,
-            connection,
-            policy=self._policy,
-            review_hours=self._review_hours,
-            now=now,
-        )
+        assessor = Assessor(self._store, txn, connection, rules=self._rules, now=now)
         for image_key in dict.fromkeys(image_keys):
             outcome = assessor.assess(image_key)
             if outcome is not None:

@@ -33,6 +33,8 @@ class Action(StrEnum):
     REVIEW = "review"
     LIFT = "lift"
     KEEP = "keep"
+    HOLD = "hold"
+    """Nothing is shown as suppressed, nothing is decided, until a person has released a brake."""
 
 
 class Support(StrEnum):
@@ -43,6 +45,17 @@ class Support(StrEnum):
     """The signal was withdrawn."""
     ENDED = "ended"
     """The bytes at the URL changed and no longer match."""
+
+
+class RulingKind(StrEnum):
+    """In what part a decision was made."""
+
+    POLICY = "policy"
+    REVIEW = "review"
+    BLIND = "blind"
+    """Again, by a second reviewer who did not see the first decision. Decides nothing by itself."""
+    APPEAL = "appeal"
+    """After an appeal, by another person than before."""
 
 
 class RecordAction(StrEnum):
@@ -67,6 +80,7 @@ class CaseMatch:
         distance_bits: Hamming distance, 0-256; at most ``threshold_bits``.
         quality: of the image, 0-100.
         content_sha256: content version that matched.
+        weighted_bits: for a match of the deep tier, the distance that its threshold is on.
     """
 
     signal_key: str
@@ -79,6 +93,7 @@ class CaseMatch:
     content_sha256: str = field(repr=False)
     support: Support
     matched_at: datetime
+    weighted_bits: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +102,18 @@ class Case:
 
     Attributes:
         image_key: hex key of the canonical image URL.
-        verdict: of a person, on the bytes that are there now; None while nobody decided.
+        site: registrable domain of the image's host, or the host itself.
+        verdict: in force, of as many people as are needed, on the bytes that are there now;
+            None while nobody decided.
         deadline_at: when the 48 hours to decide are over.
+        queue_at: place in the queue: the deadline, earlier for what has more risk.
+        risk: 0-100; see ``delist.risk``.
+        reach: pages and near-duplicates that show the image.
+        group_id: id of the first case of the near-duplicates that it belongs to.
+        pending: verdict of one person that a second has to agree with.
+        pending_by: that person.
+        disputed: two people decided differently, and a third is needed.
+        claimed_by: who is at work on it, until ``claimed_until``.
     """
 
     id: str
@@ -101,6 +126,17 @@ class Case:
     deadline_at: datetime
     changed_at: datetime
     decided_at: datetime | None = None
+    site: str = field(default="", repr=False)
+    path: str = field(default="", repr=False)
+    queue_at: datetime | None = None
+    risk: int = 0
+    reach: int = 1
+    group_id: str = ""
+    pending: Verdict | None = None
+    pending_by: str = ""
+    disputed: bool = False
+    claimed_by: str = ""
+    claimed_until: datetime | None = None
     matches: tuple[CaseMatch, ...] = ()
 
     @property
@@ -113,7 +149,16 @@ class Case:
     def awaits_person(self) -> bool:
         """Whether a person still has to decide."""
         undecided = self.verdict in {None, Verdict.UNSURE}
-        return self.state is CaseState.OPEN or (self.state is CaseState.SUPPRESSED and undecided)
+        return (
+            self.state is CaseState.OPEN
+            or (self.state is CaseState.SUPPRESSED and undecided)
+            or (self.state is not CaseState.WITHDRAWN and (bool(self.pending) or self.disputed))
+        )
+
+    def claimant(self, now: datetime) -> str:
+        """Who is at work on it now, or ""."""
+        holds = self.claimed_until is not None and now < self.claimed_until
+        return self.claimed_by if holds else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +168,9 @@ class Decision:
     Attributes:
         verdict: None when the policy decided: it never says what an image shows.
         actor: a person's name, or ``policy``.
+        kind: in what part it was made.
+        needs: how many people had to agree when it was made.
+        checks: what the policy looked at, as JSON (``delist.policy.Check``), or "".
     """
 
     case_id: str
@@ -133,6 +181,9 @@ class Decision:
     reason: str = field(repr=False)
     content_sha256: str = field(repr=False)
     decided_at: datetime
+    kind: RulingKind = RulingKind.POLICY
+    needs: int = 1
+    checks: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

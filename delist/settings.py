@@ -214,26 +214,18 @@ def annotated_configuration(*, policy_beside: bool = False) -> str:
     for name, cls in _SECTIONS:
         summary = (cls.__doc__ or "").partition(": ")[2]
         parts.append(f"\n# {summary[:1].upper()}{summary[1:]}\n[{name}]\n")
-        parts.extend(f"{line}\n" for line in _setting_lines(cls, commented=True))
+        parts.extend(f"{line}\n" for line in _setting_lines(cls))
     text = "".join(parts)
     return text.replace(f"# {_POLICY_LINE}", _POLICY_LINE) if policy_beside else text
 
 
-def annotated_policy() -> str:
-    """Write the policy file with every key, its explanation and its default."""
-    head = (
-        "# What the machine may do before a person has looked. Everything else waits for review.\n"
-    )
-    return head + "".join(f"{line}\n" for line in _setting_lines(Policy, commented=False))
-
-
-def _setting_lines(cls: Any, *, commented: bool) -> Iterator[str]:  # noqa: ANN401 - a dataclass
+def _setting_lines(cls: Any) -> Iterator[str]:  # noqa: ANN401 - a dataclass
     for entry in fields(cls):
         yield ""
         yield from (f"# {line}" for line in entry.metadata["doc"].splitlines())
         default = _EXAMPLES[entry.name] if entry.default is None else entry.default
         assert default is not MISSING  # noqa: S101 - every setting has a default
-        yield f"{'# ' if commented else ''}{entry.name} = {_toml(default)}"
+        yield f"# {entry.name} = {_toml(default)}"
 
 
 def _toml(value: object) -> str:

@@ -1,58 +1,61 @@
-"""The states of a case and the steps between them, in one table.
+"""Where a case stands: one table from what is true now to its state.
 
-A step is asked for by what is true now: whether anything still supports the
-case, what a person has decided about the bytes that are there now, and what the
-policy proposes. Nobody sets a state by hand.
+Whatever becomes true next, a case may go from any state to any other (a signal returns, bytes
+change back, a brake is released), so the table is not of steps but of facts: the first row that
+holds says the state. Nobody sets a state by hand.
 """
 
-from delist.errors import TransitionError
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from delist.model import Action, CaseState, Verdict
 
-_S = CaseState
 
-STEPS: dict[CaseState, frozenset[CaseState]] = {
-    # A new match, or one that came back.
-    _S.OPEN: frozenset({_S.OPEN, _S.SUPPRESSED, _S.DISMISSED, _S.WITHDRAWN, _S.QUARANTINED}),
-    # Revoked by a person (dismissed), by withdrawal, or because what is left needs a person.
-    _S.SUPPRESSED: frozenset({_S.SUPPRESSED, _S.OPEN, _S.DISMISSED, _S.WITHDRAWN, _S.QUARANTINED}),
-    # Looked at again: another signal, other bytes, or a second verdict.
-    _S.DISMISSED: frozenset({_S.DISMISSED, _S.OPEN, _S.SUPPRESSED, _S.WITHDRAWN}),
-    # Ends nothing for good: a signal that returns, or a new one, opens it again.
-    _S.WITHDRAWN: frozenset({_S.WITHDRAWN, _S.OPEN, _S.SUPPRESSED, _S.DISMISSED}),
-    _S.QUARANTINED: frozenset({_S.QUARANTINED, _S.OPEN, _S.SUPPRESSED, _S.DISMISSED, _S.WITHDRAWN}),
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standpoint:
+    """What is true of a case now.
 
-
-def next_state(
-    *,
-    supported: bool,
-    verdict: Verdict | None,
-    verdict_covers_matches: bool,
-    proposed: Action | None,
-) -> CaseState:
-    """Say where a case stands, from what is true now.
-
-    Args:
+    Attributes:
         supported: at least one live signal matches the bytes that are there now.
-        verdict: a person's last verdict on these bytes.
-        verdict_covers_matches: no match is newer than the verdict. A newer one asks a
-            person again after ``not_ncii``; after ``ncii`` it changes nothing.
+        verdict: in force, of people, on these bytes.
+        verdict_covers_matches: no match is newer than the verdict. A newer one asks a person
+            again after ``not_ncii``; after ``ncii`` it changes nothing.
         proposed: what the policy proposes; None when nothing supports the case.
+        kept: a person confirmed these bytes by eye, and the policy keeps what was confirmed
+            although nothing supports it any more.
     """
-    if not supported:
-        return CaseState.WITHDRAWN
-    if verdict is Verdict.NCII:
-        return CaseState.SUPPRESSED
-    if verdict is Verdict.NOT_NCII and verdict_covers_matches:
-        return CaseState.DISMISSED
-    return CaseState.SUPPRESSED if proposed is Action.SUPPRESS else CaseState.OPEN
+
+    supported: bool
+    verdict: Verdict | None
+    verdict_covers_matches: bool
+    proposed: Action | None
+    kept: bool = False
 
 
-def check_step(before: CaseState, after: CaseState) -> None:
-    """Make sure that the table has a step.
+_HOLDS = Callable[[Standpoint], bool]
 
-    Raises:
-        TransitionError: it does not.
-    """
-    if after not in STEPS[before]:
-        raise TransitionError(f"a case cannot go from {before.value} to {after.value}")
+TABLE: tuple[tuple[str, _HOLDS, CaseState], ...] = (
+    ("kept by rule", lambda now: not now.supported and now.kept, CaseState.SUPPRESSED),
+    ("nothing supports it", lambda now: not now.supported, CaseState.WITHDRAWN),
+    ("confirmed by eye", lambda now: now.verdict is Verdict.NCII, CaseState.SUPPRESSED),
+    (
+        "dismissed by eye",
+        lambda now: now.verdict is Verdict.NOT_NCII and now.verdict_covers_matches,
+        CaseState.DISMISSED,
+    ),
+    (
+        # A person has dismissed these bytes: what another signal says of them waits for one.
+        "dismissed by eye, matched anew",
+        lambda now: now.verdict is Verdict.NOT_NCII and now.proposed is Action.HOLD,
+        CaseState.OPEN,
+    ),
+    ("every signal is stopped", lambda now: now.proposed is Action.HOLD, CaseState.QUARANTINED),
+    ("the machine acts", lambda now: now.proposed is Action.SUPPRESS, CaseState.SUPPRESSED),
+    ("a person has to decide", lambda _now: True, CaseState.OPEN),
+)
+"""Name, condition and state; the first that holds counts."""
+
+
+def next_state(now: Standpoint) -> CaseState:
+    """Say where a case stands, from what is true now."""
+    return next(state for _, holds, state in TABLE if holds(now))

@@ -2,18 +2,29 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from delist.model import Action, Case, CaseMatch, CaseState, Decision, Support, Verdict
+from delist.model import (
+    Action,
+    Case,
+    CaseMatch,
+    CaseState,
+    Decision,
+    RulingKind,
+    Support,
+    Verdict,
+)
 from delist.store.tables import case_matches, cases, decisions
 
-_UNDECIDED = or_(
-    cases.c.state == CaseState.OPEN.value,
-    (cases.c.state == CaseState.SUPPRESSED.value)
-    & or_(cases.c.verdict.is_(None), cases.c.verdict == Verdict.UNSURE.value),
-)
+_CONTENT_CHARS = 16
+
+
+def own_group(case: Case) -> str:
+    """Name the group that a case leads with the bytes that are there now."""
+    return case.id + case.content_sha256[:_CONTENT_CHARS]
 
 
 def find(connection: Connection, case_id: str) -> Case | None:
@@ -33,6 +44,8 @@ def find_by_image(connection: Connection, image_key: str) -> Case | None:
 def put(connection: Connection, case: Case) -> None:
     """Store a case and all its matches, new or changed."""
     values = {key: value for key, value in asdict(case).items() if key != "matches"}
+    values["queue_at"] = case.queue_at or case.deadline_at
+    values["awaits_person"] = case.awaits_person
     changed = connection.execute(update(cases).where(cases.c.id == case.id).values(values))
     if not changed.rowcount:
         connection.execute(insert(cases).values(values))
@@ -42,9 +55,10 @@ def put(connection: Connection, case: Case) -> None:
         connection.execute(insert(case_matches), rows)
 
 
-def add_decision(connection: Connection, decision: Decision) -> None:
-    """Append a decision."""
-    connection.execute(insert(decisions).values(asdict(decision)))
+def add_decision(connection: Connection, decision: Decision) -> int:
+    """Append a decision; returns its number."""
+    added = connection.execute(insert(decisions).values(asdict(decision)).returning(decisions.c.id))
+    return int(added.scalar_one())
 
 
 def decisions_of(connection: Connection, case_id: str) -> list[Decision]:
@@ -55,8 +69,8 @@ def decisions_of(connection: Connection, case_id: str) -> list[Decision]:
     return [_decision(row) for row in found]
 
 
-def last_ruling(connection: Connection, case_id: str, *, content_sha256: str) -> Decision | None:
-    """Find a person's last decision on one content version of a case's image."""
+def rulings(connection: Connection, case_id: str, *, content_sha256: str) -> list[Decision]:
+    """Load people's decisions on one content version of a case's image, the oldest first."""
     found = connection.execute(
         select(decisions)
         .where(
@@ -64,17 +78,18 @@ def last_ruling(connection: Connection, case_id: str, *, content_sha256: str) ->
             decisions.c.content_sha256 == content_sha256,
             decisions.c.verdict.is_not(None),
         )
-        .order_by(decisions.c.id.desc())
-        .limit(1)
-    ).first()
-    return None if found is None else _decision(found)
+        .order_by(decisions.c.id)
+    )
+    return [_decision(row) for row in found]
 
 
 def every(connection: Connection, *, awaiting_person: bool) -> Iterator[Case]:
-    """Iterate over the cases by deadline: those that wait for a person, or all."""
-    chosen = select(cases).order_by(cases.c.deadline_at, cases.c.id)
+    """Iterate over cases: those that wait for a person, as in the queue, or all, by deadline."""
     if awaiting_person:
-        chosen = chosen.where(_UNDECIDED)
+        chosen = select(cases).where(cases.c.awaits_person)
+        chosen = chosen.order_by(cases.c.queue_at, cases.c.id)
+    else:
+        chosen = select(cases).order_by(cases.c.deadline_at, cases.c.id)
     yield from _with_matches(connection, connection.execute(chosen).all())
 
 
@@ -115,6 +130,77 @@ def standings(connection: Connection, signal_key: str) -> list[tuple[CaseState, 
     ]
 
 
+def site_verdicts(connection: Connection, site: str) -> dict[tuple[str, Verdict], int]:
+    """Count people's verdicts in force on the images of a site, by place and verdict."""
+    found = connection.execute(
+        select(cases.c.path, cases.c.verdict, func.count())
+        .where(cases.c.site == site, cases.c.verdict.is_not(None))
+        .group_by(cases.c.path, cases.c.verdict)
+    )
+    return {(path, Verdict(verdict)): count for path, verdict, count in found}
+
+
+def matched_sites(
+    connection: Connection, signal_key: str, *, since: datetime, limit: int
+) -> list[str]:
+    """List different sites that a signal has newly matched since a time, at most ``limit``."""
+    found = (
+        select(cases.c.site)
+        .join(case_matches, case_matches.c.case_id == cases.c.id)
+        .where(
+            case_matches.c.signal_key == signal_key,
+            case_matches.c.support == Support.ACTIVE.value,
+            case_matches.c.matched_at >= since,
+        )
+        .distinct()
+        .limit(limit)
+    )
+    return list(connection.scalars(found))
+
+
+def group(connection: Connection, group_id: str, *, limit: int) -> list[Case]:
+    """Load the cases of one group of near-duplicates, the oldest first."""
+    found = connection.execute(
+        select(cases)
+        .where(cases.c.group_id == group_id)
+        .order_by(cases.c.opened_at, cases.c.id)
+        .limit(limit)
+    ).all()
+    return list(_with_matches(connection, found))
+
+
+def group_size(connection: Connection, group_id: str) -> int:
+    """Count the cases of a group of near-duplicates that a live signal stands behind."""
+    found = select(func.count()).select_from(cases)
+    found = found.where(cases.c.group_id == group_id, cases.c.state != CaseState.WITHDRAWN.value)
+    return int(connection.scalar(found) or 0)
+
+
+def group_verdicts(connection: Connection, group_id: str, *, but: str) -> dict[Verdict, int]:
+    """Count people's verdicts in force in a group of near-duplicates, one case left out."""
+    found = connection.execute(
+        select(cases.c.verdict, func.count())
+        .where(cases.c.group_id == group_id, cases.c.id != but, cases.c.verdict.is_not(None))
+        .group_by(cases.c.verdict)
+    )
+    return {Verdict(verdict): count for verdict, count in found}
+
+
+def leaders(
+    connection: Connection, signal_keys: Iterable[str], *, limit: int
+) -> list[tuple[str, str]]:
+    """List group and image key of cases that lead one and share a signal, the oldest first."""
+    own = cases.c.id + func.substr(cases.c.content_sha256, 1, _CONTENT_CHARS)
+    matched = select(case_matches.c.case_id).where(case_matches.c.signal_key.in_(list(signal_keys)))
+    found = connection.execute(
+        select(cases.c.group_id, cases.c.image_key)
+        .where(cases.c.id.in_(matched), cases.c.group_id == own)
+        .order_by(cases.c.opened_at, cases.c.id)
+        .limit(limit)
+    )
+    return [(row.group_id, row.image_key) for row in found]
+
+
 def _load_one(connection: Connection, condition: Any) -> Case | None:  # noqa: ANN401 - an SQL expression
     found = connection.execute(select(cases).where(condition)).all()
     return next(_with_matches(connection, found), None)
@@ -148,11 +234,16 @@ def _decision(row: Row[Any]) -> Decision:
         reason=row.reason,
         content_sha256=row.content_sha256,
         decided_at=row.decided_at,
+        kind=RulingKind(row.kind),
+        needs=row.needs,
+        checks=row.checks,
     )
 
 
 def _case(row: Row[Any], matches: list[CaseMatch]) -> Case:
     values = dict(row._mapping)  # noqa: SLF001
     values["state"] = CaseState(values["state"])
-    values["verdict"] = None if values["verdict"] is None else Verdict(values["verdict"])
+    for name in ("verdict", "pending"):
+        values[name] = None if values[name] is None else Verdict(values[name])
+    del values["awaits_person"]
     return Case(**values, matches=tuple(matches))

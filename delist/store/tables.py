@@ -1,4 +1,4 @@
-"""The tables of the SQL store. Portable: SQLite by default, PostgreSQL later.
+"""The tables of the SQL store, the same on SQLite and PostgreSQL.
 
 Keys of images and signals are hex text. Times are written as UTC.
 ``migrations/versions`` brings any released layout up to this one; a test keeps
@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -21,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; ``alembic_version`` holds it when the store is up to date."""
 
 metadata = MetaData(
@@ -64,7 +67,21 @@ cases = Table(
     Column("deadline_at", UtcDateTime, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
     Column("decided_at", UtcDateTime),
+    Column("site", String(255), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("queue_at", UtcDateTime, nullable=False),
+    Column("risk", Integer, nullable=False),
+    Column("reach", Integer, nullable=False),
+    Column("group_id", String(32), nullable=False, index=True),
+    Column("pending", String(16)),
+    Column("pending_by", String(200), nullable=False),
+    Column("disputed", Boolean, nullable=False),
+    Column("claimed_by", String(200), nullable=False),
+    Column("claimed_until", UtcDateTime),
+    Column("awaits_person", Boolean, nullable=False),
     Index(None, "state", "deadline_at"),
+    Index(None, "awaits_person", "queue_at", "id"),
+    Index(None, "site", "verdict"),
 )
 
 case_matches = Table(
@@ -81,6 +98,7 @@ case_matches = Table(
     Column("content_sha256", String(64), nullable=False),
     Column("support", String(16), nullable=False),
     Column("matched_at", UtcDateTime, nullable=False),
+    Column("weighted_bits", Float),
     Index(None, "signal_key"),
 )
 
@@ -96,6 +114,9 @@ decisions = Table(
     Column("reason", Text, nullable=False),
     Column("content_sha256", String(64), nullable=False),
     Column("decided_at", UtcDateTime, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("needs", Integer, nullable=False),
+    Column("checks", Text, nullable=False),
 )
 
 suppression_records = Table(
@@ -160,4 +181,135 @@ feedback_outbox = Table(
     Column("outcome", String(32)),
     Index(None, "signal_key"),
     Index(None, "done_at", "next_attempt_at"),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", String(64), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("applied_by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("applied_at", UtcDateTime, nullable=False),
+)
+
+brakes = Table(
+    "brakes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("set_by", String(200), nullable=False),
+    Column("set_at", UtcDateTime, nullable=False),
+    Column("released_by", String(200)),
+    Column("released_at", UtcDateTime),
+    Column("release_reason", Text),
+    Index(None, "kind", "name"),
+    Index(None, "released_at"),
+)
+
+automatic_acts = Table(
+    "automatic_acts",
+    metadata,
+    Column("day", String(10), primary_key=True),
+    Column("scope", String(160), primary_key=True),
+    Column("acts", Integer, nullable=False),
+)
+
+reassessments = Table(
+    "reassessments",
+    metadata,
+    Column("image_key", String(32), primary_key=True),
+    Column("reason", String(64), nullable=False),
+    Column("queued_at", UtcDateTime, nullable=False),
+    Index(None, "queued_at", "image_key"),
+)
+
+benign_images = Table(
+    "benign_images",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("image_sha256", String(64), nullable=False, unique=True),
+    Column("label", String(200), nullable=False),
+    Column("rows", LargeBinary, nullable=False),
+    Column("added_by", String(200), nullable=False),
+    Column("added_at", UtcDateTime, nullable=False),
+)
+
+blind_reviews = Table(
+    "blind_reviews",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("decision_id", ForeignKey("decisions.id"), nullable=False, unique=True),
+    Column("case_id", ForeignKey("cases.id"), nullable=False, index=True),
+    Column("content_sha256", String(64), nullable=False),
+    Column("first_verdict", String(16), nullable=False),
+    Column("first_actor", String(200), nullable=False),
+    Column("drawn_at", UtcDateTime, nullable=False),
+    Column("verdict", String(16)),
+    Column("actor", String(200)),
+    Column("reason", Text),
+    Column("decided_at", UtcDateTime),
+    Index(None, "decided_at", "drawn_at"),
+)
+
+appeals = Table(
+    "appeals",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("party", String(16), nullable=False),
+    Column("asks", String(16), nullable=False),
+    Column("case_id", ForeignKey("cases.id"), nullable=False, index=True),
+    Column("record_id", String(32), nullable=False),
+    Column("party_key", String(255), nullable=False),
+    Column("contact", Text, nullable=False),
+    Column("statement", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("proof_hash", String(64), nullable=False),
+    Column("proof_method", String(16), nullable=False),
+    Column("proved_at", UtcDateTime),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("deadline_at", UtcDateTime, nullable=False),
+    Column("decided_by", String(200)),
+    Column("decided_at", UtcDateTime),
+    Column("reason", Text),
+    Index(None, "state", "deadline_at"),
+    Index(None, "party_key", "opened_at"),
+)
+
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("case_id", ForeignKey("cases.id"), nullable=False, index=True),
+    Column("image_key", String(32), nullable=False),
+    Column("content_sha256", String(64), nullable=False),
+    Column("feed", String(128), nullable=False),
+    Column("signal_key", String(32), nullable=False),
+    Column("hasher", String(16), nullable=False),
+    Column("variant", String(64), nullable=False),
+    Column("queued_at", UtcDateTime, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    Column("done_at", UtcDateTime),
+    Column("outcome", String(32)),
+    Index(None, "signal_key"),
+    Index(None, "done_at", "next_attempt_at"),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("act", String(64), nullable=False),
+    Column("subject", String(64), nullable=False, index=True),
+    Column("detail", Text, nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
 )

@@ -6,7 +6,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 
-KNOWN = ("0001",)
+KNOWN = ("0001", "0002")
 """Every released layout that can be brought up to date, the newest last."""
 
 

@@ -1,0 +1,228 @@
+"""Collecting what is known of a case, for the policy: from both stores, in one state of each."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import lmdb
+from sqlalchemy import Connection
+
+from delist.benign import BenignBank, rows_of
+from delist.model import Case, CaseMatch, Verdict
+from delist.policy import (
+    CaseFacts,
+    GroupFacts,
+    MatchFacts,
+    Policy,
+    SignalFacts,
+    SiteFacts,
+    may_act,
+)
+from delist.sites import site_of
+from delist.store import acts, brakes, cases
+from indexer.evidence import Evidence
+from indexer.model import ImageRecord, PartnerFeedback, Signal, has_ended
+from indexer.store import Store
+
+BLOCKED, NOT_BLOCKED = "Blocked", "NotBlocked"
+_MOST_IN_GROUP = 50
+
+EvidenceOf = Callable[[bytes, bytes], Evidence]
+"""Evidence of an image key and a signal key; ``Indexer.evidence``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where facts come from beside the two stores.
+
+    Attributes:
+        evidence: see ``EvidenceOf``.
+        bank: the known-benign images.
+        threshold_bits: the matching threshold, for what is near a known-benign image.
+    """
+
+    evidence: EvidenceOf
+    bank: BenignBank
+    threshold_bits: int
+
+
+class FactsReader:
+    """Collects facts for one assessor: each site and signal is asked for once."""
+
+    def __init__(
+        self,
+        store: Store,
+        image_txn: lmdb.Transaction,
+        connection: Connection,
+        sources: Sources,
+        *,
+        policy: Policy,
+        now: datetime,
+    ) -> None:
+        self._store = store
+        self._txn = image_txn
+        self._connection = connection
+        self._sources = sources
+        self._policy = policy
+        self._now = now
+        self._sites: dict[str, dict[tuple[str, Verdict], int]] = {}
+        sources.bank.refresh(connection)
+
+    def of_case(self, case: Case, record: ImageRecord | None, *, acted_before: bool) -> CaseFacts:
+        """Collect everything about a case with at least one active match.
+
+        Args:
+            acted_before: the machine's act on these bytes is in force already, so that the
+                caps do not count it again.
+        """
+        matches = case.active_matches
+        signals = {match.signal_key: self._signal(match.signal_key) for match in matches}
+        image_key = bytes.fromhex(case.image_key)
+        # What evidence costs is worth it only where it could change the outcome.
+        evidence = {
+            match.signal_key: self._sources.evidence(image_key, bytes.fromhex(match.signal_key))
+            for match in matches
+            if may_act(match, self._policy)
+        }
+        prior = self._prior_sites(case, record, [s for s in signals.values() if s])
+        return CaseFacts(
+            matches=tuple(
+                self._match(match, signals[match.signal_key], evidence.get(match.signal_key))
+                for match in matches
+            ),
+            dismissed_before=case.verdict is Verdict.NOT_NCII,
+            verdict=case.verdict,
+            benign=self._is_benign(record),
+            lattice=next((found.lattice for found in evidence.values()), None),
+            prior_sites=len(prior),
+            prior_reputable=not prior.isdisjoint(self._policy.doubt.reputable_sites),
+            site=self._site(case),
+            group=self._group(case),
+            budget_left=acted_before or self._budget_left(matches, signals),
+        )
+
+    def scopes(self, match: CaseMatch) -> list[str]:
+        """List what an automatic act on a match counts for in the caps."""
+        return _scopes(self._store, match, self._signal(match.signal_key))
+
+    def _signal(self, signal_key: str) -> Signal | None:
+        return self._store.signals.find(self._txn, bytes.fromhex(signal_key))
+
+    def _match(
+        self, match: CaseMatch, signal: Signal | None, evidence: Evidence | None
+    ) -> MatchFacts:
+        feedback = () if signal is None else signal.feedback
+        said = _words_of_others(feedback, frozenset(self._policy.support.our_names))
+        on = brakes.on_for(self._connection, signal_key=match.signal_key, feed=match.feed)
+        threshold = self._sources.threshold_bits
+        return MatchFacts(
+            match=match,
+            resembling=evidence.resembling if evidence else None,
+            signal=SignalFacts(
+                blocked=said.get(BLOCKED.lower(), 0),
+                not_blocked=said.get(NOT_BLOCKED.lower(), 0),
+                brake=on,
+                benign=signal is not None
+                and self._sources.bank.holds_signal(signal.digest, threshold_bits=threshold),
+                coherence=evidence.coherence if evidence else None,
+                compared=evidence.compared if evidence else 0,
+                expected_per_million=evidence.expected_per_million if evidence else None,
+                lattice=evidence.signal_lattice if evidence else None,
+            ),
+        )
+
+    def _is_benign(self, record: ImageRecord | None) -> bool:
+        if record is None:
+            return False
+        rows = rows_of(self._store.images.rows(self._txn, record))
+        return self._sources.bank.holds_image(rows, threshold_bits=self._sources.threshold_bits)
+
+    def _prior_sites(
+        self, case: Case, record: ImageRecord | None, signals: Sequence[Signal]
+    ) -> set[str]:
+        """Find the sites that showed the image or a near-duplicate before the signals came."""
+        came = [_came_at(signal) for signal in signals]
+        if record is None or not came:
+            return set()
+        first, found = min(came), set[str]()
+        if record.hashed_at < first:
+            found |= self._shown_by(record)
+        for other in cases.group(self._connection, case.group_id, limit=_MOST_IN_GROUP):
+            held = self._store.images.find(self._txn, bytes.fromhex(other.image_key))
+            if held is not None and other.id != case.id and held.hashed_at < first:
+                found |= self._shown_by(held)
+        return found
+
+    def _shown_by(self, record: ImageRecord) -> set[str]:
+        pages = self._store.images.pages(self._txn, record.key)
+        return {site_of(url) for url in (record.image_url, *pages)}
+
+    def _site(self, case: Case) -> SiteFacts:
+        if case.site not in self._sites:
+            self._sites[case.site] = cases.site_verdicts(self._connection, case.site)
+        counts = self._sites[case.site]
+
+        def total(verdict: Verdict, path: str | None = None) -> int:
+            own = case.verdict is verdict and path in {None, case.path}
+            return sum(
+                count
+                for (held, said), count in counts.items()
+                if said is verdict and path in {None, held}
+            ) - (1 if own and counts.get((case.path, verdict)) else 0)
+
+        return SiteFacts(
+            confirmed=total(Verdict.NCII),
+            dismissed=total(Verdict.NOT_NCII),
+            path_confirmed=total(Verdict.NCII, case.path),
+            path_dismissed=total(Verdict.NOT_NCII, case.path),
+        )
+
+    def _group(self, case: Case) -> GroupFacts:
+        counts = cases.group_verdicts(self._connection, case.group_id, but=case.id)
+        return GroupFacts(
+            confirmed=counts.get(Verdict.NCII, 0), dismissed=counts.get(Verdict.NOT_NCII, 0)
+        )
+
+    def _budget_left(
+        self, matches: Iterable[CaseMatch], signals: Mapping[str, Signal | None]
+    ) -> bool:
+        """Whether the caps allow one more act for every match that could be its basis."""
+        rules = self._policy.brakes
+        for match in matches:
+            if not may_act(match, self._policy):
+                continue
+            for scope in _scopes(self._store, match, signals[match.signal_key]):
+                most = {
+                    acts.ALL: rules.automatic_per_day,
+                    "feed": rules.automatic_per_feed_day,
+                    "case": rules.automatic_per_case_day,
+                }[scope.partition(":")[0]]
+                if acts.count(self._connection, scope, now=self._now) >= most:
+                    return False
+        return True
+
+
+def _scopes(store: Store, match: CaseMatch, signal: Signal | None) -> list[str]:
+    live = () if signal is None else [c for c in signal.cases if not has_ended(c.status)]
+    refs = [f"case:{store.signals.case_key(case.case_ref).hex()}" for case in live]
+    return [acts.ALL, f"feed:{match.feed}", *refs]
+
+
+def _words_of_others(
+    feedback: Iterable[PartnerFeedback], our_names: frozenset[str]
+) -> dict[str, int]:
+    """Count other platforms by their word, in lower case; each platform's last word once."""
+    last = {entry.source: entry.value.strip().lower() for entry in feedback}
+    counts: dict[str, int] = {}
+    for source, word in last.items():
+        if source not in our_names:
+            counts[word] = counts.get(word, 0) + 1
+    return counts
+
+
+def _came_at(signal: Signal) -> datetime:
+    """Say when a signal came to be, as far as is known: the feed's time or ours, the earlier."""
+    if signal.modified_at is None:
+        return signal.added_at
+    said = max(0, min(signal.modified_at, int(signal.added_at.timestamp())))
+    return datetime.fromtimestamp(said, tz=signal.added_at.tzinfo)

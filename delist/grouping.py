@@ -1,0 +1,66 @@
+"""Near-duplicates: cases that show one image, so that nobody has to look twice.
+
+A case belongs to the group of the oldest one that shares a signal with it and whose image lies
+within ``NEAR_BITS``, in any symmetry. Images are compared with a group's first image only, so
+that a chain of small steps never joins what does not resemble each other.
+"""
+
+from collections.abc import Iterable
+
+import lmdb
+import numpy as np
+from sqlalchemy import Connection
+
+from delist.benign import rows_of
+from delist.store import cases
+from indexer.model import DIGEST_BYTES, DIGESTS_PER_ROW, VARIANTS, ImageRecord
+from indexer.store import Store
+
+NEAR_BITS = 31
+_MOST_LEADERS = 200
+_WORDS = DIGEST_BYTES // 8
+_UPRIGHT = (0, len(VARIANTS))
+
+
+def find_group(
+    connection: Connection,
+    store: Store,
+    txn: lmdb.Transaction,
+    record: ImageRecord,
+    signal_keys: Iterable[str],
+) -> str | None:
+    """Find the group of other images that an image belongs to, or None.
+
+    Args:
+        record: of the image.
+        signal_keys: signals that it matches, hex.
+    """
+    rows = store.images.rows(txn, record)
+    if not rows:
+        return _same_bytes(connection, store, txn, record, signal_keys)
+    own = np.frombuffer(rows_of(rows), np.uint64).reshape(-1, _WORDS)
+    for group_id, image_key in cases.leaders(connection, signal_keys, limit=_MOST_LEADERS):
+        other = store.images.find(txn, bytes.fromhex(image_key))
+        if other is None or other.key == record.key or not other.rows:
+            continue
+        raw = rows_of(store.images.rows(txn, other)[:1])
+        upright = np.frombuffer(raw, np.uint64).reshape(DIGESTS_PER_ROW, _WORDS)[_UPRIGHT, :]
+        differing = np.bitwise_count(own[:, None, :] ^ upright[None, :, :])
+        if int(differing.sum(axis=2, dtype=np.int64).min()) <= NEAR_BITS:
+            return group_id
+    return None
+
+
+def _same_bytes(
+    connection: Connection,
+    store: Store,
+    txn: lmdb.Transaction,
+    record: ImageRecord,
+    signal_keys: Iterable[str],
+) -> str | None:
+    """A file without hash rows, such as a video, is grouped with equal bytes."""
+    for group_id, image_key in cases.leaders(connection, signal_keys, limit=_MOST_LEADERS):
+        other = store.images.find(txn, bytes.fromhex(image_key))
+        if other is not None and other.key != record.key and other.sha256 == record.sha256:
+            return group_id
+    return None

@@ -1,0 +1,31 @@
+"""The policy: what the machine may do on its own, as a text and as a pure function.
+
+``rules`` holds the values, ``text`` reads and writes the policy file, ``facts`` says what is known
+of a case, and ``judging`` makes a proposal of both, with every check it made.
+"""
+
+from delist.policy.facts import CaseFacts, GroupFacts, MatchFacts, SignalFacts, SiteFacts
+from delist.policy.judging import Check, Proposal, Says, may_act, propose
+from delist.policy.rules import DIRECT_FEED, Band, ConfirmedRule, Policy
+from delist.policy.text import annotated_policy, parse_policy, read_policy, read_text
+
+__all__ = [
+    "DIRECT_FEED",
+    "Band",
+    "CaseFacts",
+    "Check",
+    "ConfirmedRule",
+    "GroupFacts",
+    "MatchFacts",
+    "Policy",
+    "Proposal",
+    "Says",
+    "SignalFacts",
+    "SiteFacts",
+    "annotated_policy",
+    "may_act",
+    "parse_policy",
+    "propose",
+    "read_policy",
+    "read_text",
+]

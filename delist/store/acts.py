@@ -1,0 +1,36 @@
+"""How often the machine has acted by itself, by day and scope: what caps are counted on."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from delist.store.tables import automatic_acts
+
+ALL = "all"
+
+
+def count(connection: Connection, scope: str, *, now: datetime) -> int:
+    """Count the acts of a scope on the UTC day of ``now``."""
+    found = connection.scalar(
+        select(automatic_acts.c.acts).where(
+            automatic_acts.c.day == _day(now), automatic_acts.c.scope == scope
+        )
+    )
+    return int(found or 0)
+
+
+def add(connection: Connection, scopes: Iterable[str], *, now: datetime) -> None:
+    """Count one act in each scope."""
+    day = _day(now)
+    for scope in scopes:
+        chosen = (automatic_acts.c.day == day) & (automatic_acts.c.scope == scope)
+        done = connection.execute(
+            update(automatic_acts).where(chosen).values(acts=automatic_acts.c.acts + 1)
+        )
+        if not done.rowcount:
+            connection.execute(insert(automatic_acts).values(day=day, scope=scope, acts=1))
+
+
+def _day(now: datetime) -> str:
+    return f"{now.astimezone(UTC):%Y-%m-%d}"

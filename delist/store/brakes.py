@@ -1,0 +1,129 @@
+"""Brakes: what stops the machine for a feed, a bank or a signal. Set, and released by a person."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from delist.store.tables import brakes
+
+
+class BrakeKind(StrEnum):
+    """What a brake is on for. A bank is a feed of ours, so its name is a feed's."""
+
+    FEED = "feed"
+    SIGNAL = "signal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brake:
+    """One brake.
+
+    Attributes:
+        name: of the feed, or hex key of the signal.
+        code: why, as a constant.
+        detail: why, in words or figures; no addresses.
+        set_by: a person, or ``policy``.
+        released_at: None while it is on.
+    """
+
+    id: int
+    kind: BrakeKind
+    name: str
+    code: str
+    detail: str = field(repr=False)
+    set_by: str
+    set_at: datetime
+    released_by: str | None = None
+    released_at: datetime | None = None
+    release_reason: str | None = field(default=None, repr=False)
+
+
+def put(
+    connection: Connection,
+    *,
+    kind: BrakeKind,
+    name: str,
+    code: str,
+    detail: str,
+    actor: str,
+    now: datetime,
+) -> bool:
+    """Set a brake; False when one of the same code is on already."""
+    held = select(brakes.c.id).where(
+        brakes.c.kind == kind.value,
+        brakes.c.name == name,
+        brakes.c.code == code,
+        brakes.c.released_at.is_(None),
+    )
+    if connection.execute(held).first() is not None:
+        return False
+    connection.execute(
+        insert(brakes).values(
+            kind=kind.value, name=name, code=code, detail=detail, set_by=actor, set_at=now
+        )
+    )
+    return True
+
+
+def release(
+    connection: Connection, *, kind: BrakeKind, name: str, actor: str, reason: str, now: datetime
+) -> int:
+    """Release every brake that is on for something; returns how many there were."""
+    done = connection.execute(
+        update(brakes)
+        .where(brakes.c.kind == kind.value, brakes.c.name == name, brakes.c.released_at.is_(None))
+        .values(released_by=actor, released_at=now, release_reason=reason)
+    )
+    return done.rowcount
+
+
+def on_for(connection: Connection, *, signal_key: str, feed: str) -> str | None:
+    """Return the code of a brake that is on for a signal or its feed, or None."""
+    wanted = ((BrakeKind.FEED, feed), (BrakeKind.SIGNAL, signal_key))
+    for kind, name in wanted:
+        found = connection.scalar(
+            select(brakes.c.code)
+            .where(
+                brakes.c.kind == kind.value, brakes.c.name == name, brakes.c.released_at.is_(None)
+            )
+            .order_by(brakes.c.id)
+            .limit(1)
+        )
+        if found is not None:
+            return str(found)
+    return None
+
+
+def last_release(connection: Connection, signal_key: str) -> datetime | None:
+    """Say when a person last released a signal: what it did before was looked at."""
+    found: datetime | None = connection.scalar(
+        select(func.max(brakes.c.released_at)).where(
+            brakes.c.kind == BrakeKind.SIGNAL.value, brakes.c.name == signal_key
+        )
+    )
+    return found
+
+
+def every(connection: Connection, *, on_only: bool = True) -> list[Brake]:
+    """Load the brakes that are on, or all, the newest first."""
+    chosen = select(brakes).order_by(brakes.c.id.desc())
+    if on_only:
+        chosen = chosen.where(brakes.c.released_at.is_(None))
+    return [
+        Brake(**{**row._mapping, "kind": BrakeKind(row.kind)})  # noqa: SLF001 - SQLAlchemy's public name
+        for row in connection.execute(chosen)
+    ]
+
+
+def names_on(connection: Connection, kind: BrakeKind) -> set[str]:
+    """List what brakes of a kind are on for."""
+    found = select(brakes.c.name).where(brakes.c.kind == kind.value, brakes.c.released_at.is_(None))
+    return set(connection.scalars(found))
+
+
+def keys_of(found: Iterable[Brake]) -> list[str]:
+    """List the signals that brakes are on for."""
+    return [brake.name for brake in found if brake.kind is BrakeKind.SIGNAL]

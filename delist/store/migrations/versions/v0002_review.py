@@ -1,0 +1,249 @@
+"""Policy, brakes, review by several people, appeals, giving back, audit. Frozen."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+_TIME = sa.DateTime(timezone=True)
+_APPEND_ONLY = "the audit log is append-only"
+
+
+def upgrade() -> None:
+    """Bring the first layout up to the second."""
+    _cases()
+    _matches_and_decisions()
+    _policy_and_brakes()
+    _people()
+    _submissions()
+    _audit_log()
+
+
+def _cases() -> None:
+    """Add what a queue of several people needs; what is held already gets its place in it.
+
+    Defaults stay in the layout: SQLite could lose them only by making the table anew, which
+    foreign keys forbid inside a transaction.
+
+    Sites and groups are filled when a case is assessed next, which ``reassessments`` asks for.
+    """
+    added = (
+        sa.Column("site", sa.String(255), nullable=False, server_default=""),
+        sa.Column("path", sa.Text, nullable=False, server_default=""),
+        sa.Column("queue_at", _TIME, nullable=False, server_default="1970-01-01 00:00:00+00:00"),
+        sa.Column("risk", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("reach", sa.Integer, nullable=False, server_default="1"),
+        sa.Column("group_id", sa.String(32), nullable=False, server_default=""),
+        sa.Column("pending", sa.String(16)),
+        sa.Column("pending_by", sa.String(200), nullable=False, server_default=""),
+        sa.Column("disputed", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("claimed_by", sa.String(200), nullable=False, server_default=""),
+        sa.Column("claimed_until", _TIME),
+        sa.Column("awaits_person", sa.Boolean, nullable=False, server_default=sa.false()),
+    )
+    for column in added:
+        op.add_column("cases", column)
+    cases = sa.table(
+        "cases",
+        sa.column("id"),
+        sa.column("state"),
+        sa.column("verdict"),
+        sa.column("deadline_at"),
+        sa.column("queue_at"),
+        sa.column("group_id"),
+        sa.column("awaits_person"),
+    )
+    undecided = sa.or_(cases.c.verdict.is_(None), cases.c.verdict == "unsure")
+    awaits = sa.or_(cases.c.state == "open", (cases.c.state == "suppressed") & undecided)
+    op.execute(cases.update().values(queue_at=cases.c.deadline_at, group_id=cases.c.id))
+    op.execute(cases.update().where(awaits).values(awaits_person=sa.true()))
+    op.create_index("ix_cases_group_id", "cases", ["group_id"])
+    op.create_index(
+        "ix_cases_awaits_person_queue_at_id", "cases", ["awaits_person", "queue_at", "id"]
+    )
+    op.create_index("ix_cases_site_verdict", "cases", ["site", "verdict"])
+
+
+def _matches_and_decisions() -> None:
+    op.add_column("case_matches", sa.Column("weighted_bits", sa.Float))
+    added = (
+        sa.Column("kind", sa.String(16), nullable=False, server_default="policy"),
+        sa.Column("needs", sa.Integer, nullable=False, server_default="1"),
+        sa.Column("checks", sa.Text, nullable=False, server_default=""),
+    )
+    for column in added:
+        op.add_column("decisions", column)
+    decisions = sa.table("decisions", sa.column("verdict"), sa.column("kind"))
+    op.execute(decisions.update().where(decisions.c.verdict.is_not(None)).values(kind="review"))
+
+
+def _policy_and_brakes() -> None:
+    op.create_table(
+        "policies",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("version", sa.String(64), nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("applied_by", sa.String(200), nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("applied_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_policies"),
+    )
+    op.create_table(
+        "brakes",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("name", sa.String(128), nullable=False),
+        sa.Column("code", sa.String(64), nullable=False),
+        sa.Column("detail", sa.Text, nullable=False),
+        sa.Column("set_by", sa.String(200), nullable=False),
+        sa.Column("set_at", _TIME, nullable=False),
+        sa.Column("released_by", sa.String(200)),
+        sa.Column("released_at", _TIME),
+        sa.Column("release_reason", sa.Text),
+        sa.PrimaryKeyConstraint("id", name="pk_brakes"),
+    )
+    op.create_index("ix_brakes_kind_name", "brakes", ["kind", "name"])
+    op.create_index("ix_brakes_released_at", "brakes", ["released_at"])
+    op.create_table(
+        "automatic_acts",
+        sa.Column("day", sa.String(10), nullable=False),
+        sa.Column("scope", sa.String(160), nullable=False),
+        sa.Column("acts", sa.Integer, nullable=False),
+        sa.PrimaryKeyConstraint("day", "scope", name="pk_automatic_acts"),
+    )
+    op.create_table(
+        "reassessments",
+        sa.Column("image_key", sa.String(32), nullable=False),
+        sa.Column("reason", sa.String(64), nullable=False),
+        sa.Column("queued_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("image_key", name="pk_reassessments"),
+    )
+    op.create_index(
+        "ix_reassessments_queued_at_image_key", "reassessments", ["queued_at", "image_key"]
+    )
+    op.execute(
+        "INSERT INTO reassessments (image_key, reason, queued_at) "
+        "SELECT image_key, 'migrated', opened_at FROM cases"
+    )
+    op.create_table(
+        "benign_images",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("image_sha256", sa.String(64), nullable=False),
+        sa.Column("label", sa.String(200), nullable=False),
+        sa.Column("rows", sa.LargeBinary, nullable=False),
+        sa.Column("added_by", sa.String(200), nullable=False),
+        sa.Column("added_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_benign_images"),
+        sa.UniqueConstraint("image_sha256", name="uq_benign_images_image_sha256"),
+    )
+
+
+def _people() -> None:
+    op.create_table(
+        "blind_reviews",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("decision_id", sa.Integer, nullable=False),
+        sa.Column("case_id", sa.String(32), nullable=False),
+        sa.Column("content_sha256", sa.String(64), nullable=False),
+        sa.Column("first_verdict", sa.String(16), nullable=False),
+        sa.Column("first_actor", sa.String(200), nullable=False),
+        sa.Column("drawn_at", _TIME, nullable=False),
+        sa.Column("verdict", sa.String(16)),
+        sa.Column("actor", sa.String(200)),
+        sa.Column("reason", sa.Text),
+        sa.Column("decided_at", _TIME),
+        sa.PrimaryKeyConstraint("id", name="pk_blind_reviews"),
+        sa.UniqueConstraint("decision_id", name="uq_blind_reviews_decision_id"),
+        sa.ForeignKeyConstraint(
+            ["decision_id"], ["decisions.id"], name="fk_blind_reviews_decision_id"
+        ),
+        sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name="fk_blind_reviews_case_id"),
+    )
+    op.create_index("ix_blind_reviews_case_id", "blind_reviews", ["case_id"])
+    op.create_index(
+        "ix_blind_reviews_decided_at_drawn_at", "blind_reviews", ["decided_at", "drawn_at"]
+    )
+    op.create_table(
+        "appeals",
+        sa.Column("id", sa.String(32), nullable=False),
+        sa.Column("party", sa.String(16), nullable=False),
+        sa.Column("asks", sa.String(16), nullable=False),
+        sa.Column("case_id", sa.String(32), nullable=False),
+        sa.Column("record_id", sa.String(32), nullable=False),
+        sa.Column("party_key", sa.String(255), nullable=False),
+        sa.Column("contact", sa.Text, nullable=False),
+        sa.Column("statement", sa.Text, nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("proof_hash", sa.String(64), nullable=False),
+        sa.Column("proof_method", sa.String(16), nullable=False),
+        sa.Column("proved_at", _TIME),
+        sa.Column("opened_at", _TIME, nullable=False),
+        sa.Column("deadline_at", _TIME, nullable=False),
+        sa.Column("decided_by", sa.String(200)),
+        sa.Column("decided_at", _TIME),
+        sa.Column("reason", sa.Text),
+        sa.PrimaryKeyConstraint("id", name="pk_appeals"),
+        sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name="fk_appeals_case_id"),
+    )
+    op.create_index("ix_appeals_case_id", "appeals", ["case_id"])
+    op.create_index("ix_appeals_state_deadline_at", "appeals", ["state", "deadline_at"])
+    op.create_index("ix_appeals_party_key_opened_at", "appeals", ["party_key", "opened_at"])
+
+
+def _submissions() -> None:
+    op.create_table(
+        "submissions",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("case_id", sa.String(32), nullable=False),
+        sa.Column("image_key", sa.String(32), nullable=False),
+        sa.Column("content_sha256", sa.String(64), nullable=False),
+        sa.Column("feed", sa.String(128), nullable=False),
+        sa.Column("signal_key", sa.String(32), nullable=False),
+        sa.Column("hasher", sa.String(16), nullable=False),
+        sa.Column("variant", sa.String(64), nullable=False),
+        sa.Column("queued_at", _TIME, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("next_attempt_at", _TIME, nullable=False),
+        sa.Column("done_at", _TIME),
+        sa.Column("outcome", sa.String(32)),
+        sa.PrimaryKeyConstraint("id", name="pk_submissions"),
+        sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name="fk_submissions_case_id"),
+    )
+    op.create_index("ix_submissions_case_id", "submissions", ["case_id"])
+    op.create_index("ix_submissions_signal_key", "submissions", ["signal_key"])
+    op.create_index(
+        "ix_submissions_done_at_next_attempt_at", "submissions", ["done_at", "next_attempt_at"]
+    )
+
+
+def _audit_log() -> None:
+    op.create_table(
+        "audit_log",
+        sa.Column("sequence", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("at", _TIME, nullable=False),
+        sa.Column("actor", sa.String(200), nullable=False),
+        sa.Column("act", sa.String(64), nullable=False),
+        sa.Column("subject", sa.String(64), nullable=False),
+        sa.Column("detail", sa.Text, nullable=False),
+        sa.Column("previous_hash", sa.String(64), nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("sequence", name="pk_audit_log"),
+    )
+    op.create_index("ix_audit_log_subject", "audit_log", ["subject"])
+    if op.get_bind().dialect.name == "sqlite":
+        for act in ("UPDATE", "DELETE"):
+            op.execute(
+                f"CREATE TRIGGER audit_log_no_{act.lower()} BEFORE {act} ON audit_log "
+                f"BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END"
+            )
+        return
+    op.execute(
+        "CREATE FUNCTION audit_log_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{_APPEND_ONLY}'; END $$"
+    )
+    op.execute(
+        "CREATE TRIGGER audit_log_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_log_refuse()"
+    )

@@ -1,0 +1,77 @@
+"""Cases that are to be looked at again: something that they rest on has changed.
+
+Written in the transaction of the change, emptied by intake in the transaction that assesses.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Connection, Select, delete, exists, func, insert, literal, select
+from sqlalchemy.types import String
+
+from delist.model import Support
+from delist.store.tables import UtcDateTime, case_matches, cases, reassessments
+
+
+def ask_for_all(connection: Connection, *, reason: str, now: datetime) -> int:
+    """Ask for every case; returns how many were not asked for already."""
+    return _ask(connection, select(cases.c.image_key), reason=reason, now=now)
+
+
+def ask_for_signal(connection: Connection, signal_key: str, *, reason: str, now: datetime) -> int:
+    """Ask for every case that a signal stands behind."""
+    chosen = _matched(case_matches.c.signal_key == signal_key)
+    return _ask(connection, chosen, reason=reason, now=now)
+
+
+def ask_for_feed(connection: Connection, feed: str, *, reason: str, now: datetime) -> int:
+    """Ask for every case that a signal of a feed stands behind."""
+    return _ask(connection, _matched(case_matches.c.feed == feed), reason=reason, now=now)
+
+
+def ask_for_group(connection: Connection, group_id: str, *, reason: str, now: datetime) -> int:
+    """Ask for every case of a group of near-duplicates."""
+    chosen = select(cases.c.image_key).where(cases.c.group_id == group_id)
+    return _ask(connection, chosen, reason=reason, now=now)
+
+
+def waiting(connection: Connection) -> int:
+    """Count what is to be looked at again."""
+    return int(connection.scalar(select(func.count()).select_from(reassessments)) or 0)
+
+
+def take(connection: Connection, *, limit: int) -> list[str]:
+    """Take the image keys that have waited longest off the list."""
+    found = list(
+        connection.scalars(
+            select(reassessments.c.image_key)
+            .order_by(reassessments.c.queued_at, reassessments.c.image_key)
+            .limit(limit)
+        )
+    )
+    drop(connection, found)
+    return found
+
+
+def drop(connection: Connection, image_keys: Iterable[str]) -> None:
+    """Take images off the list: they have just been looked at."""
+    keys = list(image_keys)
+    if keys:
+        connection.execute(delete(reassessments).where(reassessments.c.image_key.in_(keys)))
+
+
+def _matched(condition: object) -> Select[tuple[str]]:
+    matched = select(case_matches.c.case_id).where(
+        condition,  # type: ignore[arg-type]
+        case_matches.c.support == Support.ACTIVE.value,
+    )
+    return select(cases.c.image_key).where(cases.c.id.in_(matched))
+
+
+def _ask(connection: Connection, chosen: Select[tuple[str]], *, reason: str, now: datetime) -> int:
+    waits = exists().where(reassessments.c.image_key == cases.c.image_key)
+    rows = chosen.add_columns(literal(reason, String), literal(now, UtcDateTime)).where(~waits)
+    done = connection.execute(
+        insert(reassessments).from_select(["image_key", "reason", "queued_at"], rows)
+    )
+    return done.rowcount
