@@ -52,6 +52,7 @@ _STATES = {
     "57014": "the database server gave up on a statement (its statement_timeout)",
     "25006": "the database can only be read: a standby, or set so",
     "42501": "the database user lacks a permission",
+    "3F000": "the database user lacks a permission: there is no schema to use",
     "3D000": "the database does not exist",
     "28": "the database server refuses user or password",
     "08": "the connection to the database server failed",

@@ -184,7 +184,7 @@ class World:
         database: DatabaseSettings = DatabaseSettings(),
     ) -> None:
         if not data_dir.exists():
-            others = shutil.ignore_patterns("delist.*") if database.url else None
+            others = shutil.ignore_patterns("delist.*") if database != DatabaseSettings() else None
             shutil.copytree(_new_stores().name, data_dir, ignore=others)
         self.clock = Clock()
         self.feed = ListFeed()

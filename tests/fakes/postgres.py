@@ -30,8 +30,6 @@ _OPTIONS = {
     "fsync": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
     "shared_buffers": "32MB",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "1h",
@@ -108,7 +106,7 @@ class PostgresServer:
     def create(self, *, template: str = "template1") -> str:
         """Create a database; returns its name."""
         name = f"test{next(self._numbers)}"
-        self.execute(f"create database {name} template {template}")
+        self.execute(f"create database {name} template {template} strategy file_copy")
         return name
 
     def create_store(self) -> str:

@@ -8,17 +8,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from delist.model import CaseState
-from tests.fakes.delisting import World, digest_of, image_near
+import pytest
 
-IMAGES, KILLS = 700, 6
+from delist.model import CaseState
+from delist.settings import DatabaseSettings
+from tests.conftest import POSTGRESQL, SQLITE
+from tests.fakes.delisting import World, digest_of, image_near
+from tests.fakes.postgres import PostgresServer
+
 NEAR, OTHER, GONE = digest_of("near"), digest_of("other"), digest_of("gone")
 
 _INTAKE = """
 import sys
 from pathlib import Path
 from delist.build import Delist
-with Delist.open(data_dir=Path(sys.argv[1])) as delist:
+with Delist.open(Path(sys.argv[1]) / "delist.toml") as delist:
     delist.create()
     print("ready", flush=True)
     sys.stdin.readline()
@@ -31,18 +35,19 @@ def place(number: int) -> str:
     return f"https://site.example/{number}.jpg"
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, database: DatabaseSettings, images: int) -> None:
     """Leave matches, aliases and withdrawals in the logs, part of them taken in already."""
-    with World(folder) as world:
+    with World(folder, database=database) as world:
+        world.write_configuration()
         world.offer(NEAR, OTHER, GONE)
         near = [{NEAR: 3}, {OTHER: 25}, {GONE: 4}, {GONE: 5, OTHER: 10}]
         world.visit_all(
-            {place(n): image_near(near[n % len(near)], name=n) for n in range(IMAGES // 2)}
+            {place(n): image_near(near[n % len(near)], name=n) for n in range(images // 2)}
         )
         world.take_in()
         world.withdraw(GONE)
         world.visit_all(
-            {place(n): image_near(near[n % len(near)], name=n) for n in range(IMAGES // 2, IMAGES)}
+            {place(n): image_near(near[n % len(near)], name=n) for n in range(images // 2, images)}
         )
         world.visit(place(0), None, aliases=("https://cdn.example/0",))
         world.visit(place(4), image_near(name="other bytes"))
@@ -60,9 +65,9 @@ def start(folder: Path) -> subprocess.Popen[str]:
     return child
 
 
-def outcome(folder: Path) -> dict[str, list[Any]]:
+def outcome(folder: Path, database: DatabaseSettings) -> dict[str, list[Any]]:
     """Everything that intake wrote, without the ids and times that differ from run to run."""
-    with World(folder) as world:
+    with World(folder, database=database) as world:
         records = world.ledger()
         assert world.delist.verify_ledger() == len(records)
         assert [record.sequence for record in records] == list(range(1, len(records) + 1))
@@ -88,11 +93,22 @@ def outcome(folder: Path) -> dict[str, list[Any]]:
         }
 
 
-def test_killed_intake_ends_as_if_it_never_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "images", "kills"), [(SQLITE, 700, 6), (POSTGRESQL, 400, 3)])
+def test_killed_intake_ends_as_if_it_never_was(
+    tmp_path: Path, postgres: PostgresServer, kind: str, images: int, kills: int
+) -> None:
     """Whatever was under way is done again, whole; nothing is there twice, nothing is missing."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    prepare(whole)
+    at = at_killed = DatabaseSettings()
+    if kind == POSTGRESQL:
+        name = postgres.create_store()
+        at = DatabaseSettings(url=postgres.url(name))
+    prepare(whole, at, images)
     shutil.copytree(whole, killed)
+    if kind == POSTGRESQL:
+        at_killed = DatabaseSettings(url=postgres.url(postgres.create(template=name)))
+        with World(killed, database=at_killed) as world:
+            world.write_configuration()
     with start(whole) as child:
         began = time.monotonic()
         assert child.communicate("\n")[0] == "True\n"
@@ -100,7 +116,7 @@ def test_killed_intake_ends_as_if_it_never_was(tmp_path: Path) -> None:
 
     rng = random.Random(4)
     struck = 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         with start(killed) as child:
             assert child.stdin is not None
             child.stdin.write("\n")
@@ -111,9 +127,9 @@ def test_killed_intake_ends_as_if_it_never_was(tmp_path: Path) -> None:
     with start(killed) as child:
         assert child.communicate("\n")[0] == "True\n"
 
-    assert struck > KILLS // 2
-    expected = outcome(whole)
-    assert outcome(killed) == expected
-    assert len(expected["cases"]) > IMAGES // 2
+    assert struck > kills // 2
+    expected = outcome(whole, at)
+    assert outcome(killed, at_killed) == expected
+    assert len(expected["cases"]) > images // 2
     states = {state for _, state, _ in expected["cases"]}
     assert states == {CaseState.OPEN, CaseState.SUPPRESSED, CaseState.WITHDRAWN}

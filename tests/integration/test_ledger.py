@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def write(database: Database) -> None:
     database.close()
 
 
-Copy = Callable[[Path], DatabaseSettings]
+Copy = Callable[[Path], AbstractContextManager[DatabaseSettings]]
 
 
 @pytest.fixture(scope="module", params=[SQLITE, POSTGRESQL])
@@ -60,20 +61,28 @@ def copy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         folder = tmp_path_factory.mktemp("ledger") / "data"
         write(Database(folder))
 
-        def copy_folder(to: Path) -> DatabaseSettings:
+        @contextmanager
+        def copy_folder(to: Path) -> Iterator[DatabaseSettings]:
             shutil.copytree(folder, to)
-            return DatabaseSettings()
+            yield DatabaseSettings()
 
         return copy_folder
     server: PostgresServer = request.getfixturevalue("postgres")
     name = server.create_store()
     write(Database(tmp_path_factory.mktemp("ledger"), DatabaseSettings(url=server.url(name))))
-    return lambda _to: DatabaseSettings(url=server.url(server.create(template=name)))
+
+    @contextmanager
+    def copy_database(_to: Path) -> Iterator[DatabaseSettings]:
+        made = server.create(template=name)
+        yield DatabaseSettings(url=server.url(made))
+        server.drop(made)
+
+    return copy_database
 
 
 @pytest.fixture
 def database(copy: Copy, tmp_path: Path) -> Iterator[Database]:
-    with Database(tmp_path / "data", copy(tmp_path / "data")) as opened:
+    with copy(tmp_path / "data") as settings, Database(tmp_path / "data", settings) as opened:
         yield opened
 
 

@@ -21,11 +21,13 @@ from hypothesis.stateful import (
 
 from delist.errors import TransitionError, UsageError
 from delist.model import Action, Case, CaseState, RecordAction, RecordState, Verdict
+from delist.settings import DatabaseSettings
 from delist.store import ledger
 from delist.workflow import STEPS, check_step, next_state
 from indexer.model import HashedImage
 from indexer.url import canonical_url
 from tests.fakes.delisting import FEED, World, digest_of, image_near
+from tests.fakes.postgres import PostgresServer
 
 
 def test_table_names_every_state() -> None:
@@ -128,10 +130,14 @@ BY_SHA256 = {image.sha256.hex(): number for number, image in enumerate(HASHED)}
 class Delisting(RuleBasedStateMachine):
     """Feed, web and people do as they please; a model says what must be true after intake."""
 
+    server: PostgresServer | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.world = World(self.folder / "data")
+        self.name = "" if self.server is None else self.server.create_store()
+        url = "" if self.server is None else self.server.url(self.name)
+        self.world = World(self.folder / "data", database=DatabaseSettings(url=url))
         self.keys = {
             self.world.delist.indexer.store.signals.key(
                 feed=FEED, kind="ImagePDQ", value=digest
@@ -147,6 +153,8 @@ class Delisting(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.world.close()
         shutil.rmtree(self.folder)
+        if self.server is not None:
+            self.server.drop(self.name)
 
     # What happens
 
@@ -333,13 +341,23 @@ class Delisting(RuleBasedStateMachine):
             return list(connection.exec_driver_sql("select * from feedback_outbox order by id"))
 
 
-def test_any_order_of_events_ends_in_the_truth() -> None:
+class DelistingOnPostgres(Delisting):
+    """The same with cases on a server."""
+
+
+@pytest.mark.parametrize(
+    ("machine", "examples", "soak"), [(Delisting, 50, 2000), (DelistingOnPostgres, 8, 300)]
+)
+def test_any_order_of_events_ends_in_the_truth(
+    postgres: PostgresServer, machine: type[Delisting], examples: int, soak: int
+) -> None:
     """Whatever feed, web and people do in whatever order, records say what is true."""
     assert [canonical_url(url) for url in (*URLS, *ALIASES)] == [*URLS, *ALIASES]
+    DelistingOnPostgres.server = postgres
     run_state_machine_as_test(
-        Delisting,
+        machine,
         settings=settings(
-            max_examples=2000 if os.environ.get("DELIST_SOAK") else 50,
+            max_examples=soak if os.environ.get("DELIST_SOAK") else examples,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
