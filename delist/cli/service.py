@@ -22,7 +22,8 @@ def init(
 ) -> None:
     """Write annotated delist.toml and policy.toml, and make the data directory with secrets."""
     from delist.build import Delist
-    from delist.settings import annotated_configuration, annotated_policy
+    from delist.policy import annotated_policy
+    from delist.settings import annotated_configuration
 
     context = context_of(ctx)
     config = directory / DEFAULT_CONFIG

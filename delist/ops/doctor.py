@@ -10,6 +10,8 @@ from pathlib import Path
 
 from delist.build import Delist
 from delist.errors import DelistError
+from delist.policy import read_text
+from delist.store import brakes, policies
 from indexer.errors import IndexDamagedError, IndexerError
 from indexer.feed import open_feed
 
@@ -135,10 +137,21 @@ def _case_store(delist: Delist) -> Check:
 
 def _policy(delist: Delist) -> Check:
     policy = delist.policy
+    with delist.database.read() as connection:
+        stopped = len(brakes.every(connection))
+        applied = policies.newest(connection)
+    file = delist.settings.policy_file
+    if applied is not None and file is not None and read_text(file) != applied.text:
+        return Check(
+            name="policy",
+            health=Health.WARNING,
+            detail=f"version {policy.version} is in force, and {file.name} differs from it",
+            mend=f"look with `delist policy simulate {file.name}`, then `delist policy apply` it",
+        )
     return Check(
         name="policy",
         health=Health.OK,
-        detail=f"version {policy.version}, automatic up to {policy.automatic_bits} bits",
+        detail=f"version {policy.version}; stopped: {stopped} signals and feeds",
     )
 
 

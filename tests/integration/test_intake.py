@@ -78,7 +78,7 @@ def test_a_near_match_is_suppressed_and_awaits_a_person(world: World) -> None:
     assert (record.document_id, record.supersedes) == ("d1", "")
     basis = record.basis
     assert (basis.feed, basis.distance_bits, basis.hasher) == ("exchange", 20, "cpp")
-    assert (basis.variant, basis.policy_version) == ("upright", "1")
+    assert (basis.variant, basis.policy_version) == ("upright", "2")
     assert record.effective_at == case.opened_at
     assert suppressed(world, URL, "https://site.example/") == [True, False]
 
@@ -136,8 +136,8 @@ def test_the_policy_decision_is_noted(world: World) -> None:
     (decision,) = world.delist.case_file(world.case_of(URL).id).decisions
     assert (decision.actor, decision.verdict, decision.action) == ("policy", None, Action.REVIEW)
     assert (decision.policy_version, decision.reason) == (
-        "1",
-        "25 bits is beyond the automatic band of 20",
+        "2",
+        '25 bits is in band "wide" (21-31), which waits for a person',
     )
     assert decision.content_sha256 == world.case_of(URL).content_sha256
 

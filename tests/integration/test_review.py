@@ -109,7 +109,7 @@ def test_a_decision_says_who_when_why_and_on_what(world: World) -> None:
     decision = world.delist.case_file(case_id).decisions[-1]
     assert (decision.actor, decision.reason) == ("Robin", "seen it")
     assert (decision.verdict, decision.action) == (Verdict.NCII, Action.SUPPRESS)
-    assert decision.policy_version == "1"
+    assert decision.policy_version == "2"
     assert decision.content_sha256 == world.case_of(URL).content_sha256
     assert decision.decided_at == world.case_of(URL).decided_at
 

@@ -26,7 +26,7 @@ from indexer.model import DIGEST_BYTES, Background, HashedImage
 MAX_BYTES = 8 * 1024 * 1024
 SVG_HEAD = b'<?xml version="1.0"?><svg xmlns="">'
 MAX_PIXELS = 4_000_000
-AUTOMATIC_BITS = Policy().automatic_bits
+AUTOMATIC_BITS = Policy().bands[0].to_bits
 """A copy in another format must stay within what is suppressed without a person."""
 
 PHOTO = draw_photo(21, width=400, height=300)

@@ -11,13 +11,12 @@ import pytest
 
 from crawler.settings import CrawlSettings
 from delist.errors import PolicyError
-from delist.policy import Policy, read_policy
+from delist.policy import Policy, annotated_policy, read_policy
 from delist.settings import (
     DelistSettings,
     JobSettings,
     ReviewSettings,
     annotated_configuration,
-    annotated_policy,
     load_settings,
 )
 from indexer.errors import SettingsError
@@ -214,7 +213,7 @@ def test_sections_do_not_share_defaults(tmp_path: Path) -> None:
 
 def test_the_policy_that_init_writes_is_in_force(tmp_path: Path) -> None:
     """``delist init`` writes both files; an edit of the policy beside the configuration counts."""
-    (tmp_path / "policy.toml").write_text(annotated_policy().replace("= 20", "= 7"))
+    (tmp_path / "policy.toml").write_text('version = "mine"\nautomatic_bits = 7')
     settings = load(tmp_path, annotated_configuration(policy_beside=True))
 
-    assert settings.load_policy().automatic_bits == 7
+    assert settings.load_policy().bands[0].to_bits == 7
