@@ -19,7 +19,7 @@ from delist import emission
 from delist.errors import UnknownCaseRefError
 from delist.model import Case, CaseState, Support, SuppressionRecord
 from delist.store import Database, cases, ledger
-from indexer.match import FEED_KIND_PDQ
+from indexer.match import MATCHED_KINDS
 from indexer.model import Signal
 from indexer.store import Store
 from indexer.url import host_of
@@ -34,7 +34,9 @@ _STATUS = {
 
 CANNOT_SEE = (
     "Copies that were cropped, framed or turned by a few degrees may not be found.",
-    "Only images that this search engine has visited are compared. Videos are not compared yet.",
+    "Only images and videos that this search engine has visited are compared.",
+    "A video is found only if it is the very file that was reported: a copy that was cut, or"
+    " saved anew by an app, may not be.",
     "Delisting takes an image out of these search results, not off the website.",
 )
 HELP = (
@@ -75,7 +77,7 @@ class SurvivorReport:
     Attributes:
         case_status: ``active``, or ``ended`` when the case was withdrawn or deleted.
         access: ``full`` with a valid access code, otherwise ``summary``.
-        hashes: how many hashes of the case are compared; those of videos are not.
+        hashes: how many hashes of the case are of kinds that are compared.
         images: with full access only.
     """
 
@@ -196,7 +198,7 @@ def defang(url: str) -> str:
 
 
 def _is_compared(signal: Signal | None) -> bool:
-    return signal is not None and signal.kind == FEED_KIND_PDQ
+    return signal is not None and signal.kind in MATCHED_KINDS
 
 
 def _cases_of(candidates: Sequence[Case], live: set[str]) -> list[Case]:

@@ -1,4 +1,4 @@
-"""Reading what a user names: image files and folders, files of digests."""
+"""Reading what a user names: files of images and videos, folders, files of digests."""
 
 import os
 import sys
@@ -10,11 +10,13 @@ from pathlib import Path
 
 from delist.errors import UsageError
 from indexer.errors import ImageRefusedError, Refusal
-from indexer.hashing import hash_within
+from indexer.hashing import FileDigest, VideoFile, hash_video, hash_within, video_mime
+from indexer.hashing.files import HEAD_BYTES
 from indexer.model import HashedImage
 from indexer.settings import HashingSettings
 
 _MAX_LINE = 4096
+_PIECE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,19 +85,33 @@ def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
 def _hash_file(path: Path, limits: HashingSettings, *, named: bool, deep: bool) -> FileOutcome:
     try:
         data = _read(path, limits.max_bytes)
-        hashed = hash_within(data, limits, deep=deep)
+        if isinstance(data, VideoFile):
+            hashed = hash_video(data, limits, deep=deep)
+        else:
+            hashed = hash_within(data, limits, deep=deep)
     except ImageRefusedError as error:
         return FileOutcome(path=path, named=named, error=(error.code.value, str(error)))
     return FileOutcome(path=path, named=named, hashed=hashed)
 
 
-def _read(path: Path, max_bytes: int) -> bytes:
-    """Read a file, at most one byte more than is allowed; what is no regular file is refused."""
+def _read(path: Path, max_bytes: int) -> bytes | VideoFile:
+    """Read a file, at most one byte more than is allowed; what is no regular file is refused.
+
+    A video is digested whole, however large it is.
+    """
     try:
         if path.exists() and not path.is_file():
             raise ImageRefusedError(Refusal.UNREADABLE, "not a regular file")
         with path.open("rb") as file:
-            return file.read(max_bytes + 1)
+            head = file.read(min(HEAD_BYTES, max_bytes + 1))
+            mime = video_mime(head)
+            if not mime:
+                return head + file.read(max_bytes + 1 - len(head))
+            digest = FileDigest(mime, keep_bytes=max_bytes)
+            while head:
+                digest.update(head)
+                head = file.read(_PIECE_BYTES)
+            return digest.finish()
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else "cannot be read"
         raise ImageRefusedError(Refusal.UNREADABLE, reason) from None

@@ -12,8 +12,8 @@ from delist.cli.output import document_of
 from delist.cli.steps import take_in
 from delist.errors import UsageError
 from indexer.errors import InvalidDigestError
-from indexer.match import parse_digest
-from indexer.model import HashedImage, Match
+from indexer.match import parse_digest, parse_md5
+from indexer.model import FILE_VARIANT, MD5_BYTES, HashedImage, Match
 from indexer.settings import DEEP, FAST
 
 if TYPE_CHECKING:
@@ -55,7 +55,11 @@ def check(
     ctx: typer.Context,
     paths: Paths = None,
     digests: Annotated[
-        str | None, typer.Option(help="A file of 64-hex digests, one a line; - for standard input.")
+        str | None,
+        typer.Option(
+            help="A file of digests, one a line: 64 hex digits of PDQ, 32 of a video's MD5;"
+            " - for standard input."
+        ),
     ] = None,
     tier: Annotated[
         str | None,
@@ -194,7 +198,7 @@ def _check_digests(context: Context, indexer: "Indexer", source: str) -> Exit:
     for lines in _batches(read_digests(source)):
         parsed: list[bytes | InvalidDigestError] = [_parsed(line) for line in lines]
         good = [digest for digest in parsed if isinstance(digest, bytes)]
-        found = iter(indexer.match_digest_list(good))
+        found = iter(_look_up(indexer, good))
         for line, digest in zip(lines, parsed, strict=True):
             if isinstance(digest, InvalidDigestError):
                 code = Exit.REFUSED
@@ -207,9 +211,18 @@ def _check_digests(context: Context, indexer: "Indexer", source: str) -> Exit:
 
 def _parsed(line: str) -> bytes | InvalidDigestError:
     try:
-        return parse_digest(line)
+        return parse_md5(line) if len(line) == 2 * MD5_BYTES else parse_digest(line)
     except InvalidDigestError as error:
         return error
+
+
+def _look_up(indexer: "Indexer", digests: Sequence[bytes]) -> list[list[Match]]:
+    """Look up digests of pictures and MD5s of files; results in the same order."""
+    of_files = [len(digest) == MD5_BYTES for digest in digests]
+    pairs = list(zip(digests, of_files, strict=True))
+    files = iter(indexer.match_md5s([digest for digest, is_file in pairs if is_file]))
+    pictures = iter(indexer.match_digest_list([d for d, is_file in pairs if not is_file]))
+    return [next(files if is_file else pictures) for is_file in of_files]
 
 
 def _batches(lines: Iterator[str]) -> Iterator[list[str]]:
@@ -249,11 +262,17 @@ def _show_hashes(context: Context, path: Path, hashed: HashedImage) -> None:
         **_shortcomings(hashed),
         "hashes": hashes,
     }
-    upright = [entry for entry in hashes if entry["variant"] == "upright"]
-    text = "\n".join(
+    lines = [
         f"{entry['digest']}  {entry['hasher']}  quality {hashed.quality}  {path}"
-        for entry in upright
-    )
+        for entry in hashes
+        if entry["variant"] == "upright"
+    ]
+    lines += [
+        f"{entry['digest']}  {entry['hasher']}  whole file  {path}"
+        for entry in hashes
+        if entry["variant"] == FILE_VARIANT
+    ]
+    text = "\n".join(lines)
     if hashed.incomplete is not None:
         text += f"\n{path}  not all of it could be decoded ({hashed.incomplete})"
     context.output.result(document, text)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +36,7 @@ from delist.review import Ruling
 from delist.settings import load_settings
 from indexer.errors import IndexerError
 from indexer.hashing import hash_image
+from tests.fakes.videos import VIDEO_KIND, md5_of, video_bytes
 from tests.sites import Site, serve_site
 
 CASES = ["5f0c7d3e-1111-4000-8000-000000000001", "77aa7d3e-2222-4000-8000-000000000002"]
@@ -54,7 +56,8 @@ class Secrets:
     def add_digest(self, digest: bytes) -> None:
         forms = [digest.hex(), digest.hex().upper(), base64.b64encode(digest).decode()]
         # The halves too, and the bytes as a repr would show them.
-        self.add("digest", *forms, digest.hex()[:32], digest.hex()[32:], repr(digest)[2:-1])
+        half = len(digest)
+        self.add("digest", *forms, digest.hex()[:half], digest.hex()[half:], repr(digest)[2:-1])
 
     def add_url(self, url: str) -> None:
         path = url.partition("://")[2].partition("/")[2]
@@ -137,10 +140,22 @@ def prepare(folder: Path, site: Site, standin: StopNciiStandIn) -> Scene:
             secrets.pictures.append(inline.encode())
         if number < len(FORMS) - 1:
             put_record(standin, hashed.hashes[0].digest, CASES[number % 2])
+    for number in range(2):
+        video = video_bytes(f"private {number}")
+        secrets.add_digest(bytes.fromhex(md5_of(video)))
+        secrets.add("content hash", sha256(video).hexdigest())
+        secrets.pictures.append(video)
+        url = site.put(f"/secret-video-{number}.mp4", video)
+        secrets.add_url(url)
+        tags.append(f"<video src='{url}'></video>")
+        if number == 0:
+            put_record(standin, bytes.fromhex(md5_of(video)), CASES[0], kind=VIDEO_KIND)
+    cut = site.put("/secret-video-cut.mp4", video_bytes("private 2"), Content_Encoding="gzip")
+    tags.append(f"<video src='{cut}'></video>")
     broken = site.put("/secret-broken.jpg", secrets.pictures[0][:900])
     missing = f"{site.url}/secret-missing.jpg"
     page = site.put("/secret-page.html", f"{''.join(tags)}<img src={broken}><img src={missing}>")
-    for url in (broken, missing, page):
+    for url in (broken, missing, cut, page):
         secrets.add_url(url)
     for name in ("FetchHashes", "SubmitFeedback"):
         (folder / name).write_text(f"{name}-key")
@@ -161,11 +176,18 @@ timeout_s = 2
     return Scene(folder, site, standin, secrets, page)
 
 
-def put_record(standin: StopNciiStandIn, digest: bytes, case: str, word: str = "Received") -> None:
+def put_record(
+    standin: StopNciiStandIn,
+    digest: bytes,
+    case: str,
+    word: str = "Received",
+    *,
+    kind: str = "ImagePDQ",
+) -> None:
     standin.put(
         {
             "lastModtimestamp": int(time.time()),
-            "signalType": "ImagePDQ",
+            "signalType": kind,
             "hashValue": digest.hex(),
             "hashStatus": word,
             "caseNumbers": {case: word},
@@ -182,8 +204,10 @@ def play(scene: Scene) -> None:
     scene.run_child("crawl", scene.page, "--allow-private-addresses")
     run("feed", "status")
     cases = run("cases", "list")
-    assert len(cases) >= 3
+    assert len(cases) >= 4
     run("cases", "show", cases[0]["id"])
+    (of_file,) = [case for case in cases if case["variant"] == "file"]
+    run("cases", "show", of_file["id"])
     for case, verdict in zip(cases, ("ncii", "not_ncii", "unsure"), strict=False):
         run("decide", case["id"], "--verdict", verdict, "--actor", "Robin", "--reason", "seen")
     faults.add(Fault(kind=FaultKind.HTML))
@@ -194,7 +218,9 @@ def play(scene: Scene) -> None:
     urls = "\n".join(url for url in scene.secrets.words["address"] if "://" in url)
     run("suppressed", "-", stdin=urls)
     digests = [word for word in scene.secrets.words["digest"] if len(word) == 64]
-    run("check", "--digests", "-", stdin="\n".join(digests))
+    md5s = [md5_of(video_bytes(f"private {number}")) for number in range(2)]
+    run("check", "--digests", "-", stdin="\n".join([*digests, *md5s]))
+    run("check", "--digests", "-", stdin=md5s[0][:-1] + "z", code=3)
     code = run("access-code", CASES[0])[0]["code"]
     scene.secrets.add("access code", code, code.replace("-", ""))
     run("report", "survivor", CASES[0], "--access-code", code)

@@ -327,10 +327,10 @@ def test_a_report_shows_no_addresses_when_logged(world: World) -> None:
     assert "site[.]example" not in repr(full(world).images)
 
 
-def test_videos_are_not_said_to_be_compared(world: World) -> None:
+def test_kinds_that_are_not_matched_are_not_said_to_be_compared(world: World) -> None:
     """A hash of a kind that is not matched is no hash that was compared with the index."""
     world.offer(MINE, cases={REF: "Received"})
-    world.offer(VIDEO, cases={REF: "Received"}, kind="VideoMD5")
+    world.offer(VIDEO, cases={REF: "Received"}, kind="VideoTMK")
 
     assert summary(world).hashes == 1
 
