@@ -14,6 +14,7 @@ from delist.policy import read_text
 from delist.store import brakes, policies
 from indexer.errors import IndexDamagedError, IndexerError
 from indexer.feed import open_feed
+from indexer.match import MATCHED_KINDS
 
 PACKAGES = ("crawler", "delist", "indexer")
 DISTRIBUTION = "delist"
@@ -109,8 +110,9 @@ def _store(delist: Delist) -> Check:
     with store.read() as txn:
         images = store.images.count(txn)
         signals = sum(
-            store.signals.counts(txn, feed.name).get("ImagePDQ", 0)
+            store.signals.counts(txn, feed.name).get(kind, 0)
             for feed in delist.settings.indexer.feeds
+            for kind in MATCHED_KINDS
         )
     return Check(name="store", health=Health.OK, detail=f"{images} images, {signals} signals")
 

@@ -7,14 +7,23 @@ from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from indexer.exact import signals_of
 from indexer.feed.file import FileFeed
-from indexer.model import HashedImage, Hasher, Match, MatchEventKind, VisitOutcome
+from indexer.model import (
+    HashedImage,
+    Hasher,
+    ImageRecord,
+    Match,
+    MatchEventKind,
+    VisitOutcome,
+)
 from indexer.scan import DELTA, FULL
 from indexer.settings import FeedSettings
 from indexer.store import Store
+from indexer.store.codec import RecordCodec
 from indexer.sync import FeedSync, SyncReport
 from indexer.url import url_key
 from indexer.visits import VisitRecorder
@@ -278,6 +287,22 @@ def test_a_video_stored_before_there_were_md5s_is_hashed_again(store: Store) -> 
     assert (result.outcome, len(result.matches)) == (VisitOutcome.HASHED, 1)
     (result,) = recorder.record([make_visit(url_of(0), hashed(FILES[0]))], now=LATER)
     assert result.outcome is VisitOutcome.UNCHANGED
+
+
+def test_records_of_the_version_before_are_read(store: Store) -> None:
+    """A store from before there were MD5s opens: its images have none, and lack none."""
+    recorder = VisitRecorder(store, make_lookup(store))
+    recorder.record([make_visit(url_of(0), make_image(1))], now=NOW)
+    with store.read() as txn:
+        record = store.images.find(txn, url_key(url_of(0)))
+    assert record is not None
+    codec = RecordCodec(ImageRecord)
+    values = msgspec.msgpack.decode(codec.encode(record)[1:])
+    assert values.pop() == b""
+    before = codec.decode(b"\x04" + msgspec.msgpack.encode(values))
+
+    assert before == record
+    assert not before.lacks_md5
 
 
 def test_a_file_of_records_names_videos(store: Store, tmp_path: Path) -> None:
