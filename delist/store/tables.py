@@ -21,11 +21,15 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 from sqlalchemy.types import TypeDecorator
 
 HEAD = "0002"
 """The newest migration; ``alembic_version`` holds it when the store is up to date."""
+
+_LONG_AGO = "1970-01-01 00:00:00+00:00"
+"""Default of a column that a migration adds and fills; SQLite cannot lose it again."""
 
 metadata = MetaData(
     naming_convention={
@@ -67,18 +71,18 @@ cases = Table(
     Column("deadline_at", UtcDateTime, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
     Column("decided_at", UtcDateTime),
-    Column("site", String(255), nullable=False),
-    Column("path", Text, nullable=False),
-    Column("queue_at", UtcDateTime, nullable=False),
-    Column("risk", Integer, nullable=False),
-    Column("reach", Integer, nullable=False),
-    Column("group_id", String(32), nullable=False, index=True),
+    Column("site", String(255), nullable=False, server_default=""),
+    Column("path", Text, nullable=False, server_default=""),
+    Column("queue_at", UtcDateTime, nullable=False, server_default=_LONG_AGO),
+    Column("risk", Integer, nullable=False, server_default="0"),
+    Column("reach", Integer, nullable=False, server_default="1"),
+    Column("group_id", String(32), nullable=False, index=True, server_default=""),
     Column("pending", String(16)),
-    Column("pending_by", String(200), nullable=False),
-    Column("disputed", Boolean, nullable=False),
-    Column("claimed_by", String(200), nullable=False),
+    Column("pending_by", String(200), nullable=False, server_default=""),
+    Column("disputed", Boolean, nullable=False, server_default=false()),
+    Column("claimed_by", String(200), nullable=False, server_default=""),
     Column("claimed_until", UtcDateTime),
-    Column("awaits_person", Boolean, nullable=False),
+    Column("awaits_person", Boolean, nullable=False, server_default=false()),
     Index(None, "state", "deadline_at"),
     Index(None, "awaits_person", "queue_at", "id"),
     Index(None, "site", "verdict"),
@@ -114,9 +118,9 @@ decisions = Table(
     Column("reason", Text, nullable=False),
     Column("content_sha256", String(64), nullable=False),
     Column("decided_at", UtcDateTime, nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("needs", Integer, nullable=False),
-    Column("checks", Text, nullable=False),
+    Column("kind", String(16), nullable=False, server_default="policy"),
+    Column("needs", Integer, nullable=False, server_default="1"),
+    Column("checks", Text, nullable=False, server_default=""),
 )
 
 suppression_records = Table(
