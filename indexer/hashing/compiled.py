@@ -30,6 +30,15 @@ def inlined(function: _Function) -> _Function:
     return cast("_Function", numba.njit(**_OPTIONS)(function))
 
 
+def expanded(function: _Function) -> _Function:
+    """Write into whichever kernel calls it, before anything is compiled.
+
+    For what is called hundreds of times with arrays: LLVM may leave a call a call, and an array
+    is seven arguments. (numba calls it inlining; it makes compiling slower.)
+    """
+    return cast("_Function", numba.njit(inline="always", **_OPTIONS)(function))
+
+
 def kernel(*arguments: types.Type) -> Callable[[_Function], _Function]:
     """Compile for these arguments now, or load what was compiled before.
 

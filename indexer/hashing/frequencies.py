@@ -9,7 +9,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from indexer.hashing.compiled import array, inlined, kernel
+from indexer.hashing.compiled import array, expanded, inlined, kernel
 
 Doubles = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ def _side_below(block: Doubles) -> int:
     return 0
 
 
-@inlined
+@expanded
 def add_weighted(
     rows: Doubles,
     at: int,
@@ -52,7 +52,7 @@ def add_weighted(
         sums[i, x] = half + w[6] * rows[at + 6, x] + w[7] * rows[at + 7, x]
 
 
-@inlined
+@expanded
 def eight_of(
     values: Doubles, i: int, j: int
 ) -> tuple[float, float, float, float, float, float, float, float]:

@@ -7,7 +7,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from indexer.hashing.compiled import array, inlined, kernel
+from indexer.hashing.compiled import array, expanded, inlined, kernel
 from indexer.hashing.frequencies import add_weighted, eight_of, frequencies_of
 
 Doubles = NDArray[np.float64]
@@ -18,7 +18,7 @@ _TINY = 1e-9
 _SQUARINGS = 5
 
 
-@inlined
+@expanded
 def _times(left: Doubles, right: Doubles, product: Doubles) -> float:
     """Multiply two matrices; returns the trace of the product."""
     trace = 0.0
@@ -31,7 +31,7 @@ def _times(left: Doubles, right: Doubles, product: Doubles) -> float:
     return trace
 
 
-@inlined
+@expanded
 def _product_share(values: Doubles, gram: Doubles, raised: Doubles, spare: Doubles) -> float:
     """Do what ``traits._product_share`` does; the last three are scratch."""
     for i in range(_CELLS):
