@@ -13,6 +13,7 @@ from crawler.settings import CrawlSettings
 from delist.errors import PolicyError
 from delist.policy import Policy, annotated_policy, read_policy
 from delist.settings import (
+    DatabaseSettings,
     DelistSettings,
     JobSettings,
     ReviewSettings,
@@ -83,6 +84,7 @@ def test_the_annotated_keys_are_all_there_with_their_defaults(tmp_path: Path) ->
 
     for name, cls in (
         ("crawler", CrawlSettings),
+        ("database", DatabaseSettings),
         ("review", ReviewSettings),
         ("jobs", JobSettings),
         ("store", type(IndexerSettings(data_dir=tmp_path).store)),
