@@ -103,17 +103,17 @@ def video_mime(head: bytes, declared: str = "") -> str:
         head: the first ``HEAD_BYTES``, or all where there are fewer.
         declared: the media type that came with them.
     """
+    declared = declared.partition(";")[0].strip().lower()
     form = sniff(head)
     if form is not None:
         return form.mime if form.mime.startswith(_VIDEO) else ""
     for signature, mime in _SIGNATURES:
         if head.startswith(signature):
-            return mime
+            return "" if declared.startswith("audio/") else mime  # some hold sound alone
     if head[4:8] in _BOXES:
         return "video/quicktime"
     if len(head) > _STREAM_PACKET and head[::_STREAM_PACKET].strip(_STREAM_SYNC) == b"":
         return "video/mp2t"
-    declared = declared.partition(";")[0].strip().lower()
     return declared if _MIME.fullmatch(declared) and _is_binary(head) else ""
 
 
