@@ -7,23 +7,25 @@ The steps, for a batch of images:
     order as long as the image's time lasts.
 (2) Screen: the signals met, each by its nearest guess, by margin.
 (3) Refine the best few: move the frame to where it fits best.
-(4) A fit within the threshold on the weighted scale is a match, if what the copy lacks of the
-    picture explains its distance (``allowed_bits``). It says which guess it was, and never
-    acts alone: ``delist.policy`` sends it to a person.
+(4) Ask of those that are near how many strangers would be (``hashing.strangers``): a picture
+    of few shapes comes near to many. (2) to (4) are ``hashing.refining``.
+(5) What is a match says ``hashing.explained``. It names the guess, and never acts alone:
+    ``delist.policy`` sends it to a person.
 
 What is found is probable and not complete: a signal may be missed, and one that comes later
 meets the image at its next visit only, since guesses need pixels.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.hashing.borders import find_parts
-from indexer.hashing.fitting import FIRST_STEPS, LAST_STEPS, Fit, digests_of_guesses, fit
+from indexer.hashing.explained import THRESHOLD_BITS, is_match
+from indexer.hashing.fitting import Fit, digests_of_guesses
 from indexer.hashing.guesses import (
     CROPPED,
     PART_SET,
@@ -37,6 +39,8 @@ from indexer.hashing.guesses import (
     Reduced,
     guesses_of,
 )
+from indexer.hashing.refining import DigestsOf, Met, refined_best
+from indexer.hashing.strangers import LEAST_SIGNALS, Strangers
 from indexer.model import DIGEST_BITS, DIGEST_BYTES
 from indexer.store import Store
 from indexer.view import SignalView, SignalViews
@@ -46,19 +50,8 @@ _ROUNDS = (((CROPPED, PART_SET, TURNED), 80), ((WIDER, SIDEWAYS), 70))
 far one of them may be from a signal, in bits, to be looked at: photos that have nothing in
 common hardly come closer, and a frame that lies inside the copy misses nothing."""
 
-_SCREENED, _STARTS, _REFINED = 20, 2, 5
-"""Signals of an image that are screened, from how many guesses each (of different parts of the
-image), and how many of these are refined."""
-
-_WORTH_REFINING, _WORTH_GOING_ON = 72.0, 54.0
-"""Weighted bits beyond which refining a guess, or going on after the first moves, has hardly
-ever helped."""
-
-
-THRESHOLD_BITS = 36.0
-"""Weighted bits up to which a fit is a match, unless it is told otherwise (docs/adr/0016)."""
-
-_UNEXPLAINED, _FOR_ALL_MISSING = 24.0, 100.0
+_SAMPLED_CHUNKS = 64
+"""Chunks of the signals' hash column, of 4,096 each, from which strangers are sampled."""
 
 
 @dataclass(slots=True)
@@ -68,7 +61,7 @@ class _Search:
     reduced: Reduced
     parts: tuple[Rectangle, ...]
     seconds: float
-    met: dict[bytes, dict[Rectangle, tuple[int, Guess]]]
+    met: Met
 
 
 class DeepSearch:
@@ -92,17 +85,51 @@ class DeepSearch:
         self._views = views
         self._threshold_bits = threshold_bits
         self._budget_s = budget_s
+        self._strangers: tuple[tuple[int, int], Strangers | None] | None = None
 
     def find(self, images: Sequence[Reduced | None]) -> list[dict[bytes, Fit]]:
         """Find for each image the live signals that it matches, by key; none for None."""
         view = self._views.newest()
         if not view.count:
             return [{} for _ in images]
-        closest = closest_signals(view, images, self._digests, budget_s=self._budget_s)
+        closest = closest_signals(
+            view,
+            images,
+            self._digests,
+            budget_s=self._budget_s,
+            strangers=self._strangers_in(view),
+        )
         return [
             {key: one for key, one in near.items() if is_match(one, self._threshold_bits)}
             for near in closest
         ]
+
+    def _strangers_in(self, view: SignalView) -> Strangers | None:
+        """Return a sample of the signals; a new one where the base is new or they have doubled.
+
+        None where there are too few.
+        """
+        state = view.parts[0].version, view.count.bit_length()
+        held = self._strangers
+        if held is None or held[0] != state:
+            digests = self._sample()
+            held = state, Strangers(digests) if len(digests) >= LEAST_SIGNALS else None
+            self._strangers = held
+        return held[1]
+
+    def _sample(self) -> NDArray[np.uint8]:
+        """Copy the live digests of up to ``_SAMPLED_CHUNKS`` chunks of the hash column."""
+        column = self._store.signals.column
+        with self._store.read() as txn:
+            count = column.chunk_count(txn)
+            chosen = np.unique(np.linspace(0, count - 1, min(count, _SAMPLED_CHUNKS)).astype(int))
+            chunks = (column.chunk(txn, number) for number in chosen.tolist())
+            return np.concatenate(
+                [
+                    np.empty((0, DIGEST_BYTES), np.uint8),
+                    *(chunk.digests[chunk.flags != 0, 0] for chunk in chunks),
+                ]
+            )
 
     def _digests(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         with self._store.read() as txn:
@@ -117,17 +144,19 @@ class DeepSearch:
 def closest_signals(
     view: SignalView,
     images: Sequence[Reduced | None],
-    digests_of: Callable[[Iterable[bytes]], dict[bytes, bytes]],
+    digests_of: DigestsOf,
     *,
     budget_s: float,
+    strangers: Strangers | None = None,
 ) -> list[dict[bytes, Fit]]:
-    """Find the few signals that come closest to each image, matches or not: steps (1) to (3).
+    """Find the few signals that come closest to each image, matches or not: steps (1) to (4).
 
     Args:
         view: where to look.
         images: none for None.
         digests_of: gives the digests of those keys whose signals live.
         budget_s: seconds after which no further guesses are made for an image.
+        strangers: a sample of the signals; None leaves out step (4).
     """
     started = time.perf_counter()
     searches = [
@@ -139,21 +168,10 @@ def closest_signals(
     for sets, reach_bits in _ROUNDS:
         left = [search for search in under_way if search.seconds > 0]
         _guess(view, left, sets, reach_bits)  # (1)
-    return [{} if search is None else _refined_best(search, digests_of) for search in searches]
-
-
-def is_match(found: Fit, threshold_bits: float) -> bool:
-    """Decide: within the threshold, inclusive, and explained by the guess."""
-    return found.weighted_bits <= min(threshold_bits, allowed_bits(found.guess))  # (4)
-
-
-def allowed_bits(guess: Guess) -> float:
-    """Return the weighted distance that a guess explains: the more is missing, the more.
-
-    A frame within the copy lacks nothing, so the true one fits well; what fits it badly is a
-    picture of another, of simple shapes, that was moved until it came near.
-    """
-    return _UNEXPLAINED + _FOR_ALL_MISSING * guess.frame.missing_share
+    return [
+        {} if search is None else refined_best(search.reduced, search.met, digests_of, strangers)
+        for search in searches
+    ]
 
 
 def _guess(
@@ -184,51 +202,6 @@ def _guess(
         if distance < held.get(guess.frame.rectangle, (DIGEST_BITS,))[0]:
             held[guess.frame.rectangle] = distance, guess
     _spend(searches, started)
-
-
-def _refined_best(
-    search: _Search, digests_of: Callable[[Iterable[bytes]], dict[bytes, bytes]]
-) -> dict[bytes, Fit]:
-    """Screen the signals that were met, each by its nearest guesses, and refine the best."""
-    reduced = search.reduced
-    starts = {
-        key: sorted(held.values(), key=lambda start: start[0])[:_STARTS]
-        for key, held in search.met.items()
-    }
-    nearest = sorted(starts, key=lambda key: starts[key][0][0])[:_SCREENED]
-    digests = digests_of(nearest)
-    screened = sorted(
-        (
-            (fit(reduced, guess, digests[key]), key)
-            for key in nearest
-            if key in digests
-            for _, guess in starts[key]
-        ),
-        key=lambda entry: entry[0].weighted_bits,
-    )  # (2)
-    found: dict[bytes, Fit] = {}
-    for rough, key in screened[:_REFINED]:
-        if rough.weighted_bits > _WORTH_REFINING:
-            break
-        best = _refined(reduced, rough, digests[key])  # (3)
-        found[key] = min(found.get(key, best), best, key=_rank)
-    reduced.parts.clear()
-    return found
-
-
-def _rank(found: Fit) -> tuple[bool, float]:
-    """Order fits: one that its guess does not explain comes after all that are explained."""
-    return found.weighted_bits > allowed_bits(found.guess), found.weighted_bits
-
-
-def _refined(reduced: Reduced, rough: Fit, digest: bytes) -> Fit:
-    best = rough
-    for steps in (FIRST_STEPS, LAST_STEPS):
-        moved = fit(reduced, best.guess, digest, steps=steps)
-        best = min(best, moved, key=lambda one: one.weighted_bits)
-        if best.weighted_bits > _WORTH_GOING_ON:
-            break
-    return best
 
 
 def _spend(searches: list[_Search], started: float) -> None:

@@ -10,7 +10,7 @@ photographs have of the frequency, the bits of an edited copy differ where they 
 equal, those of another image anywhere.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from math import degrees, radians
 
@@ -51,11 +51,16 @@ class Fit:
         distance_bits: Hamming distance, 0-256.
         weighted_bits: the same with every bit weighted by the rank of its margin, so that
             unrelated images are at 128 too; spread 9.2 bits where Hamming has 8.2.
+        values: float32[16, 16]: the guess's frequencies, in memory only.
+        log_strangers: natural logarithm of how many strangers were to be expected as near
+            (``strangers``); None where that was not asked, or too few signals are held.
     """
 
     guess: Guess
     distance_bits: int
     weighted_bits: float
+    values: NDArray[np.float32] = field(repr=False, compare=False)
+    log_strangers: float | None = None
 
 
 def digests_of_guesses(
@@ -85,8 +90,7 @@ def fit(reduced: Reduced, guess: Guess, digest: bytes, *, steps: slice = NO_STEP
 
     frame, place = guess.frame, HASHED.index(guess.variant)
     _, _, width, height = frame.rectangle
-    bits = np.unpackbits(np.frombuffer(digest, np.uint8))[::-1].reshape(_FREQUENCIES, -1)
-    target = np.ascontiguousarray(bits.T if place >= _TURNED_OVER else bits).reshape(-1)
+    target = _in_order(np.frombuffer(digest, np.uint8), turned_over=place >= _TURNED_OVER)
     start = [frame.top, frame.bottom, frame.left, frame.right, radians(frame.turn_deg)]
     moved = np.array(start, np.float32)
     values = np.empty((_FREQUENCIES, _FREQUENCIES), np.float32)
@@ -115,7 +119,29 @@ def fit(reduced: Reduced, guess: Guess, digest: bytes, *, steps: slice = NO_STEP
         ),
         distance_bits=int(wrong.sum()),
         weighted_bits=float(margin_weights(values)[wrong].sum()),
+        values=values,
     )  # fmt: skip
+
+
+def weights_of(found: Fit) -> NDArray[np.float32]:
+    """Return what each bit of a digest would count against the guess: float32[256].
+
+    In the order of the digest's bits, the highest of the first byte first. Positive where the
+    guess has a one, negative where it has none: the weighted distance of any digest is the sum
+    of the positive ones less the sum of those where the digest has a one.
+    """
+    above = found.values > _lower_median(found.values)
+    signed = np.where(above.reshape(-1), 1, -1) * margin_weights(found.values)
+    turned_over = HASHED.index(found.guess.variant) >= _TURNED_OVER
+    square = signed.reshape(_FREQUENCIES, -1)
+    ordered = (square.T if turned_over else square).reshape(-1)[::-1]
+    return np.ascontiguousarray(ordered, np.float32)
+
+
+def _in_order(digest: NDArray[np.uint8], *, turned_over: bool) -> NDArray[np.uint8]:
+    """Return a digest's bits as the frequencies stand: uint8[256]."""
+    bits = np.unpackbits(digest)[::-1].reshape(_FREQUENCIES, -1)
+    return np.ascontiguousarray(bits.T if turned_over else bits).reshape(-1)
 
 
 def margin_weights(values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -11,11 +11,14 @@ from PIL import Image, ImageOps
 
 from delist.ops.pictures import draw_photo
 from indexer.ann import ExactIndexes
-from indexer.deep import THRESHOLD_BITS, DeepSearch, allowed_bits
+from indexer.deep import DeepSearch
+from indexer.hashing.explained import THRESHOLD_BITS, allowed_bits
 from indexer.hashing.guesses import Frame, Guess
+from indexer.hashing.strangers import LEAST_SIGNALS
 from indexer.model import Variant
 from indexer.store import Store
 from indexer.view import SignalViews
+from tests.fakes.crowds import cross, near, relatives
 from tests.fakes.edits import cropped, digest_of, placed, reduced
 from tests.fakes.signals import SETTINGS, add_signals, key_of, make_digest, withdraw
 
@@ -128,6 +131,24 @@ def test_a_distance_has_to_be_explained(frame: Frame, least_bits: float, most_bi
     allowed = allowed_bits(Guess(frame=frame, variant=Variant.UPRIGHT))
 
     assert least_bits <= allowed <= most_bits
+
+
+def test_a_picture_of_few_shapes_matches_nobody_in_a_crowd(make: Make, store: Store) -> None:
+    """What many unrelated signals come near to says nothing; a photo is found all the same.
+
+    The crowd counts from when there are enough signals to tell, in a search that is open too.
+    """
+    plain, detailed = near(digest_of(cross()), 12, 1)[0].tobytes(), digest_of(photo(1))
+    add_signals(store, [plain, detailed])
+    copies = [reduced(cross()), reduced(EDITS["cropped"](photo(1)))]
+    search = make()
+    alone = [set(found) for found in search.find(copies)]
+    assert alone == [{key_of(store, plain)}, {key_of(store, detailed)}]
+
+    add_signals(store, [row.tobytes() for row in relatives(plain, LEAST_SIGNALS + 500)])
+
+    for one in (search, make()):
+        assert [set(found) for found in one.find(copies)] == [set(), alone[1]]
 
 
 def test_a_withdrawn_signal_is_not_found(

@@ -21,9 +21,11 @@ from PIL import Image
 from delist.ops.evaluate.edits import EDITS, Edit, prepared
 from indexer.ann import ExactIndexes
 from indexer.comparing import processors
-from indexer.deep import allowed_bits, closest_signals
+from indexer.deep import closest_signals
 from indexer.errors import ImageRefusedError, Refusal
 from indexer.hashing import hash_image
+from indexer.hashing.explained import is_explained
+from indexer.hashing.strangers import LEAST_SIGNALS, Strangers
 from indexer.model import DIGEST_BYTES, DIGESTS_PER_ROW, HashedImage, Hasher, Variant
 from indexer.ports import Digests
 from indexer.settings import HashingSettings
@@ -47,17 +49,18 @@ class Nearest:
     Attributes:
         fast_bits: Hamming distance of the nearest of the sixteen hashes.
         deep_bits: weighted distance; 128 where the search met nothing.
-        excused_bits: how far the guess may be (``indexer.deep.allowed_bits``).
+        is_explained: whether that is a match at a threshold that is as far
+            (``indexer.hashing.explained``).
     """
 
     fast_bits: int = FAR_BITS
     deep_bits: float = FAR_BITS
-    excused_bits: float = 0.0
+    is_explained: bool = False
 
     @property
     def match_bits(self) -> float:
         """The least deep threshold at which it is a match; infinite where it is none at any."""
-        return self.deep_bits if self.deep_bits <= self.excused_bits else float("inf")
+        return self.deep_bits if self.is_explained else float("inf")
 
     def is_found(self, fast_bits: float, deep_bits: float) -> bool:
         """Say whether either tier finds it at these thresholds, inclusive."""
@@ -168,6 +171,7 @@ class _Searcher:
         keys[:, -8:] = numbers.view(np.uint8).reshape(-1, 8)
         base = Base(1, ExactIndexes().build(signals), keys)
         self._view = SignalView(1, len(signals), (base,))
+        self._strangers = Strangers(signals) if len(signals) >= LEAST_SIGNALS else None
 
     def copies_of(
         self, number: int, photo: Photo, edits: Sequence[Edit], seed: int
@@ -190,8 +194,8 @@ class _Searcher:
             copies.append(Copy(photo=number, edit=edit.name, own=own, stranger=stranger))
         return len(near), copies
 
-    def _distances(self, data: bytes) -> tuple[NDArray[np.int64], dict[int, tuple[float, float]]]:
-        """Return Hamming bits to each signal, and (weighted, excused) bits of what deep met."""
+    def _distances(self, data: bytes) -> tuple[NDArray[np.int64], dict[int, tuple[float, bool]]]:
+        """Return Hamming bits to each signal; of what deep met, bits and whether explained."""
         hashed = _hashed(data, self._limits, deep=True)
         fast = np.full(len(self._signals), FAR_BITS, np.int64)
         words = self._signals.view(np.uint64)
@@ -201,11 +205,15 @@ class _Searcher:
                     part = slice(first, first + _BLOCK)
                     bits = np.bitwise_count(words[part] ^ query).sum(axis=1, dtype=np.int64)
                     np.minimum(fast[part], bits, out=fast[part])
-        found = closest_signals(self._view, [hashed.reduced], self._digests, budget_s=_NO_BUDGET_S)[
-            0
-        ]
+        (found,) = closest_signals(
+            self._view,
+            [hashed.reduced],
+            self._digests,
+            budget_s=_NO_BUDGET_S,
+            strangers=self._strangers,
+        )
         deep = {
-            int.from_bytes(key): (fit.weighted_bits, allowed_bits(fit.guess))
+            int.from_bytes(key): (fit.weighted_bits, is_explained(fit))
             for key, fit in found.items()
         }
         return fast, deep
@@ -216,15 +224,15 @@ class _Searcher:
 
 def _nearest(
     fast: NDArray[np.int64],
-    deep: Iterable[tuple[float, float]],
+    deep: Iterable[tuple[float, bool]],
     among: NDArray[np.bool_] | list[int],
 ) -> Nearest:
-    # One that is not excused is no match at any threshold, however near.
-    bits, excused = min(
-        deep, key=lambda found: (found[0] > found[1], found[0]), default=(float(FAR_BITS), 0.0)
+    # One that is not explained is no match at any threshold, however near.
+    bits, explained = min(
+        deep, key=lambda found: (not found[1], found[0]), default=(float(FAR_BITS), False)
     )
     nearest = int(fast[among].min(initial=FAR_BITS))
-    return Nearest(fast_bits=nearest, deep_bits=bits, excused_bits=excused)
+    return Nearest(fast_bits=nearest, deep_bits=bits, is_explained=explained)
 
 
 def _hashed(data: bytes, limits: HashingSettings, *, deep: bool = False) -> HashedImage:

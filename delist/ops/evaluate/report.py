@@ -9,7 +9,7 @@ from typing import Any
 from delist.errors import UsageError
 from delist.ops.evaluate.plots import distance_plot, recall_plot
 from delist.ops.evaluate.summary import ALONE, FAST_BITS, FOR_REVIEW
-from indexer.deep import THRESHOLD_BITS as DEEP_BITS
+from indexer.hashing.explained import THRESHOLD_BITS as DEEP_BITS
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """

@@ -10,7 +10,7 @@ import numpy as np
 from delist.ops.evaluate.edits import EDITS
 from delist.ops.evaluate.measuring import Copy, Measured
 from delist.ops.evaluate.tails import FalseMatches, extrapolate
-from indexer.deep import THRESHOLD_BITS as DEEP_BITS
+from indexer.hashing.explained import THRESHOLD_BITS as DEEP_BITS
 
 FAST_BITS = 31
 """The fast tier's threshold, as the feed's clients use it."""
