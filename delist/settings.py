@@ -76,6 +76,33 @@ class ReviewSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppealSettings:
+    """[appeals]: requests to look again, of site owners and of survivors."""
+
+    days: int = setting(14, "Days that a person has to decide on an appeal.", low=1, high=365)
+    proof_days: int = setting(
+        7, "Days in which a site owner has to prove control of the site.", low=1, high=90
+    )
+    open_per_site: int = setting(
+        20,
+        "Most appeals of one site, or of one case reference, that wait for a decision. Only those\n"
+        "whose proof was found count: a stranger cannot use up a site's share.",
+        low=1,
+    )
+    per_site_day: int = setting(
+        20, "Most appeals of one site, or of one case reference, within 24 hours.", low=1
+    )
+    statement_delay_hours: int = setting(
+        72,
+        "Hours that a result has to be away from results before its site's owner is told, by a\n"
+        "statement or by the answer to an appeal. Whoever planted a copy to see whether somebody\n"
+        "reports it should learn little from when it went.",
+        low=0,
+        high=24 * 90,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
     """[jobs]: how often `delist run` does its periodic work."""
 
@@ -106,6 +133,7 @@ class DelistSettings:
     crawler: CrawlSettings = CrawlSettings()
     policy_file: Path | None = None
     review: ReviewSettings = ReviewSettings()
+    appeals: AppealSettings = AppealSettings()
     jobs: JobSettings = JobSettings()
 
     def load_policy(self) -> Policy:
@@ -126,6 +154,7 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
     ("crawler", CrawlSettings),
     ("policy", PolicySettings),
     ("review", ReviewSettings),
+    ("appeals", AppealSettings),
     ("jobs", JobSettings),
 )
 _KNOWN = frozenset(INDEXER_SECTIONS) | {name for name, _ in _SECTIONS}
@@ -184,6 +213,7 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         crawler=read_section(CrawlSettings, table, "crawler", base_dir=base_dir),
         policy_file=policy.file,
         review=read_section(ReviewSettings, table, "review", base_dir=base_dir),
+        appeals=read_section(AppealSettings, table, "appeals", base_dir=base_dir),
         jobs=read_section(JobSettings, table, "jobs", base_dir=base_dir),
     )
 

@@ -7,22 +7,20 @@ Everything else is answered once, by the caller's rules.
 No message here holds a URL with its query, a key, a token or a body.
 """
 
-import contextlib
 import logging
-import socket
 import ssl
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import TypeVar
 
 import httpx2
 import stamina
 import stamina.instrumentation
 import structlog
 
+from indexer.deadline import Deadline
 from indexer.errors import FeedProtocolError, FeedUnavailableError
 
 T = TypeVar("T")
@@ -39,7 +37,6 @@ _log = structlog.get_logger()
 DEFAULT_TRIES = 6
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500
-_OPENED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +134,7 @@ class HttpExchange:
         return True if wait_s is None else wait_s
 
     def _try(self, request: Request) -> Answer:
-        with _Deadline(self._limits.deadline_s) as deadline:
+        with Deadline(self._limits.deadline_s) as deadline:
             try:
                 return self._ask(request, deadline)
             except httpx2.HTTPError as error:
@@ -149,7 +146,7 @@ class HttpExchange:
                 # `from None`: the cause holds the request, and with it keys and token.
                 raise TryAgainError(f"{request.what}: no whole answer ({kind}{detail})") from None
 
-    def _ask(self, request: Request, deadline: "_Deadline") -> Answer:
+    def _ask(self, request: Request, deadline: Deadline) -> Answer:
         # A connection for each request: a page takes far longer than a handshake, and
         # the deadline then knows whose connection to cut.
         with (
@@ -193,41 +190,6 @@ class HttpExchange:
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         return httpx2.create_ssl_context(trust_env=False)
-
-
-class _Deadline:
-    """Cuts a connection when its time is up: read time-outs alone allow a byte a minute."""
-
-    def __init__(self, seconds: float) -> None:
-        self.passed = False
-        self._socket: socket.socket | None = None
-        self._timer = threading.Timer(seconds, self._pass)
-        self._timer.daemon = True
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    def note(self, event: str, info: dict[str, Any]) -> None:
-        """Take note of the connection, from httpx2's trace of the request."""
-        if event in _OPENED:
-            self._socket = info["return_value"].get_extra_info("socket")
-            if self.passed:
-                self._cut()
-
-    def _pass(self) -> None:
-        self.passed = True
-        self._cut()
-
-    def _cut(self) -> None:
-        if self._socket is not None:
-            # The plain socket's method: that of a TLS socket would first forget its state,
-            # which the reading thread is using. It may be closed already.
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def _too_slow(request: Request, limits: Limits) -> TryAgainError:

@@ -13,6 +13,7 @@ from crawler.settings import CrawlSettings
 from delist.errors import PolicyError
 from delist.policy import Policy, annotated_policy, read_policy
 from delist.settings import (
+    AppealSettings,
     DatabaseSettings,
     DelistSettings,
     JobSettings,
@@ -86,6 +87,7 @@ def test_the_annotated_keys_are_all_there_with_their_defaults(tmp_path: Path) ->
         ("crawler", CrawlSettings),
         ("database", DatabaseSettings),
         ("review", ReviewSettings),
+        ("appeals", AppealSettings),
         ("jobs", JobSettings),
         ("store", type(IndexerSettings(data_dir=tmp_path).store)),
         ("matching", type(IndexerSettings(data_dir=tmp_path).matching)),
@@ -159,6 +161,7 @@ def wrong_values() -> Iterator[tuple[str, str]]:
     for section, cls in (
         ("crawler", CrawlSettings),
         ("review", ReviewSettings),
+        ("appeals", AppealSettings),
         ("jobs", JobSettings),
     ):
         for entry in fields(cls):
