@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     false,
 )
 from sqlalchemy.types import TypeDecorator
@@ -304,8 +305,18 @@ submissions = Table(
     Column("next_attempt_at", UtcDateTime, nullable=False),
     Column("done_at", UtcDateTime),
     Column("outcome", String(32)),
+    Column("ended_at", UtcDateTime),
+    UniqueConstraint("case_id", "content_sha256", "feed"),
     Index(None, "signal_key"),
     Index(None, "done_at", "next_attempt_at"),
+)
+
+submission_roots = Table(
+    "submission_roots",
+    metadata,
+    Column("submission_id", ForeignKey("submissions.id"), primary_key=True),
+    Column("signal_key", String(32), primary_key=True),
+    Index(None, "signal_key"),
 )
 
 audit_log = Table(

@@ -211,7 +211,14 @@ def _submissions() -> None:
         sa.Column("next_attempt_at", _TIME, nullable=False),
         sa.Column("done_at", _TIME),
         sa.Column("outcome", sa.String(32)),
+        sa.Column("ended_at", _TIME),
         sa.PrimaryKeyConstraint("id", name="pk_submissions"),
+        sa.UniqueConstraint(
+            "case_id",
+            "content_sha256",
+            "feed",
+            name="uq_submissions_case_id_content_sha256_feed",
+        ),
         sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name="fk_submissions_case_id"),
     )
     op.create_index("ix_submissions_case_id", "submissions", ["case_id"])
@@ -219,6 +226,16 @@ def _submissions() -> None:
     op.create_index(
         "ix_submissions_done_at_next_attempt_at", "submissions", ["done_at", "next_attempt_at"]
     )
+    op.create_table(
+        "submission_roots",
+        sa.Column("submission_id", sa.Integer, nullable=False),
+        sa.Column("signal_key", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("submission_id", "signal_key", name="pk_submission_roots"),
+        sa.ForeignKeyConstraint(
+            ["submission_id"], ["submissions.id"], name="fk_submission_roots_submission_id"
+        ),
+    )
+    op.create_index("ix_submission_roots_signal_key", "submission_roots", ["signal_key"])
 
 
 def _audit_log() -> None:
