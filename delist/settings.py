@@ -73,6 +73,16 @@ class ReviewSettings:
     """[review]: the work of people."""
 
     hours: int = setting(48, "Hours that a person has to decide on a case.", low=1, high=24 * 30)
+    claim_minutes: int = setting(
+        30,
+        "Minutes that a case stays with the person who took it from the queue, so that nobody\n"
+        "else looks at it meanwhile.",
+        low=1,
+        high=24 * 60,
+    )
+    undo_s: int = setting(
+        60, "Seconds in which a person can take back what they decided last; 0: never.", low=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

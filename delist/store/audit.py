@@ -1,7 +1,8 @@
 """The audit log: every view and every act of a person, and what the machine stopped.
 
 Append-only: triggers refuse an edit, and each entry holds the hash of the one before, so that
-one made past the triggers shows in ``verify``. Details hold no digest, address or case
+one made past the triggers shows in ``verify``. The head, number and hash of the newest entry, is
+kept apart, so that entries cut off at the end show too. Details hold no digest, address or case
 reference; the subject is the id of a case, an appeal, a feed's name or a signal's key.
 """
 
@@ -12,12 +13,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import DataError
 
 from delist.errors import LedgerError
-from delist.store.tables import audit_log
+from delist.store.tables import audit_head, audit_log
 
 GENESIS = "0" * 64
+_HEAD_ID = 1
 _BATCH = 5_000
 
 
@@ -50,36 +53,43 @@ def append(
     detail: Mapping[str, object] | None = None,
 ) -> None:
     """Append an entry, inside the caller's write transaction."""
-    last = connection.execute(
-        select(audit_log.c.sequence, audit_log.c.hash)
-        .order_by(audit_log.c.sequence.desc())
-        .limit(1)
-    ).first()
+    sequence, previous_hash = head(connection)
     row: dict[str, Any] = {
-        "sequence": 1 if last is None else last.sequence + 1,
+        "sequence": sequence + 1,
         "at": now,
         "actor": actor,
         "act": act,
         "subject": subject,
         "detail": json.dumps(dict(detail or {}), sort_keys=True, default=str),
-        "previous_hash": GENESIS if last is None else last.hash,
+        "previous_hash": previous_hash,
     }
     row["hash"] = _hash_of(row)
     connection.execute(insert(audit_log).values(row))
+    _move_head(connection, sequence + 1, row["hash"])
+
+
+def head(connection: Connection) -> tuple[int, str]:
+    """Return number and hash of the newest entry; (0, ``GENESIS``) when there is none."""
+    found = connection.execute(select(audit_head.c.sequence, audit_head.c.hash)).first()
+    return (0, GENESIS) if found is None else (found.sequence, found.hash)
 
 
 def after(
     connection: Connection, sequence: int = 0, *, subject: str | None = None
 ) -> Iterator[AuditEntry]:
-    """Iterate over the entries behind a number, of one subject or all, in order."""
+    """Iterate over the entries behind a number, of one subject or all, in order.
+
+    Raises:
+        LedgerError: an entry holds what no entry says.
+    """
     while True:
         chosen = select(audit_log).where(audit_log.c.sequence > sequence)
         if subject is not None:
             chosen = chosen.where(audit_log.c.subject == subject)
-        found = connection.execute(chosen.order_by(audit_log.c.sequence).limit(_BATCH)).all()
+        found = _load(connection, chosen.order_by(audit_log.c.sequence).limit(_BATCH))
         if not found:
             return
-        yield from (AuditEntry(**row._mapping) for row in found)  # noqa: SLF001 - SQLAlchemy's public name
+        yield from found
         sequence = found[-1].sequence
 
 
@@ -97,10 +107,29 @@ def verify(connection: Connection) -> int:
         if entry.previous_hash != previous or entry.hash != _hash_of(row):
             raise LedgerError(f"entry {expected} of the audit log was edited")
         previous, expected = entry.hash, expected + 1
+    if head(connection) != (expected - 1, previous):
+        raise LedgerError(f"entry {expected} of the audit log is missing, or its head was edited")
     total = connection.scalar(select(func.count()).select_from(audit_log))
     if total != expected - 1:
         raise LedgerError("there are entries of the audit log numbered below 1")
     return expected - 1
+
+
+def _load(connection: Connection, chosen: Any) -> list[AuditEntry]:  # noqa: ANN401 - a select
+    try:
+        return [AuditEntry(**row._mapping) for row in connection.execute(chosen)]  # noqa: SLF001 - SQLAlchemy's public name
+    except (ValueError, TypeError, DataError):
+        raise LedgerError(
+            "an entry of the audit log holds a value that cannot be read; it was edited"
+        ) from None
+
+
+def _move_head(connection: Connection, sequence: int, entry_hash: str) -> None:
+    values = {"sequence": sequence, "hash": entry_hash}
+    if sequence == 1:
+        connection.execute(insert(audit_head).values(id=_HEAD_ID, **values))
+    else:
+        connection.execute(update(audit_head).values(**values))
 
 
 def _hash_of(row: Mapping[str, Any]) -> str:

@@ -86,6 +86,7 @@ cases = Table(
     Column("awaits_person", Boolean, nullable=False, server_default=false()),
     Index(None, "state", "deadline_at"),
     Index(None, "awaits_person", "queue_at", "id"),
+    Index(None, "deadline_at", "id"),
     Index(None, "site", "verdict"),
 )
 
@@ -255,6 +256,7 @@ blind_reviews = Table(
     Column("first_verdict", String(16), nullable=False),
     Column("first_actor", String(200), nullable=False),
     Column("drawn_at", UtcDateTime, nullable=False),
+    Column("given_until", UtcDateTime),
     Column("verdict", String(16)),
     Column("actor", String(200)),
     Column("reason", Text),
@@ -329,5 +331,13 @@ audit_log = Table(
     Column("subject", String(64), nullable=False, index=True),
     Column("detail", Text, nullable=False),
     Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", Integer, nullable=False),
     Column("hash", String(64), nullable=False),
 )

@@ -62,6 +62,7 @@ def _cases() -> None:
     op.create_index(
         "ix_cases_awaits_person_queue_at_id", "cases", ["awaits_person", "queue_at", "id"]
     )
+    op.create_index("ix_cases_deadline_at_id", "cases", ["deadline_at", "id"])
     op.create_index("ix_cases_site_verdict", "cases", ["site", "verdict"])
 
 
@@ -150,6 +151,7 @@ def _people() -> None:
         sa.Column("first_verdict", sa.String(16), nullable=False),
         sa.Column("first_actor", sa.String(200), nullable=False),
         sa.Column("drawn_at", _TIME, nullable=False),
+        sa.Column("given_until", _TIME),
         sa.Column("verdict", sa.String(16)),
         sa.Column("actor", sa.String(200)),
         sa.Column("reason", sa.Text),
@@ -252,6 +254,13 @@ def _audit_log() -> None:
         sa.PrimaryKeyConstraint("sequence", name="pk_audit_log"),
     )
     op.create_index("ix_audit_log_subject", "audit_log", ["subject"])
+    op.create_table(
+        "audit_head",
+        sa.Column("id", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("sequence", sa.Integer, nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_audit_head"),
+    )
     if op.get_bind().dialect.name == "sqlite":
         for act in ("UPDATE", "DELETE"):
             op.execute(
