@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.fakes.videos import md5_of, video_bytes
 from tests.sites import draw_image, serve_site
 
 SPIDER = """
@@ -27,6 +28,9 @@ class Shop(scrapy.Spider):
         urls = [response.urljoin(url) for url in response.css("img::attr(src)").getall()]
         yield {"page_url": response.url, "image_urls": [*urls, "nonsense"], "price": 3}
         yield {"page_url": "nonsense", "image_urls": urls[:1]}
+        if videos := response.css("video::attr(src)").getall():
+            videos = [response.urljoin(url) for url in videos]
+            yield {"page_url": response.url, "video_urls": videos, "price": 0}
 
 
 def show(item, response, spider):
@@ -86,6 +90,19 @@ def test_items_get_hashes_and_match_counts(tmp_path: Path) -> None:
     unchanged = again[0]["images"]
     assert isinstance(unchanged, list)
     assert (unchanged[0]["outcome"], unchanged[0]["hashes"]) == ("unchanged", [])
+
+
+def test_items_with_videos_get_their_md5(tmp_path: Path) -> None:
+    """``video_urls`` in, ``videos`` out, with Scrapy's own download handler too."""
+    data = video_bytes("item")
+    with serve_site() as site:
+        site.put("/v.mp4", data, Content_Type="video/mp4")
+        items = run_spider(site.put("/", "<video src=/v.mp4></video>"), tmp_path)
+
+    (item,) = [item for item in items if "video_urls" in item]
+    (video,) = item["videos"]  # type: ignore[misc] # of JSON
+    assert (video["outcome"], video["matches"]) == ("hashed", 0)
+    assert video["hashes"] == [{"hasher": "md5", "variant": "file", "digest": md5_of(data)}]
 
 
 def test_bytes_never_reach_the_disk(tmp_path: Path) -> None:
