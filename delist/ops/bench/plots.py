@@ -150,8 +150,12 @@ def draw(
     x_name: str,
     y_name: str,
     now: datetime,
+    size_names: Mapping[float, str] | None = None,
 ) -> None:
     """Draw panels of lines, each under its name, and write them to a PNG file.
+
+    Args:
+        size_names: what to write under sizes; None for the sizes themselves.
 
     Raises:
         UsageError: the file cannot be written.
@@ -172,6 +176,9 @@ def draw(
     for axes, (name, lines) in zip(many, panels.items(), strict=True):
         _fill(axes, lines, room=2.6 if len(panels) == 1 else 7.0)
         axes.set_xlabel(x_name, fontsize=11, color=_INK)
+        if size_names:
+            ticks = axes.get_xticks()
+            axes.set_xticks(ticks, [size_names[tick] for tick in ticks])
         if name and len(panels) > 1:
             axes.set_title(name, fontsize=11, color=_INK, loc="left")
     many[0].set_ylabel(y_name, fontsize=11, color=_INK)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -65,13 +65,6 @@ def timed(work: Callable[..., T], *arguments: object) -> tuple[float, T]:
     started = time.perf_counter()
     result = work(*arguments)
     return time.perf_counter() - started, result
-
-
-def rate_of(call: Callable[[Any], object], inputs: Sequence[Any], repeats: int) -> float:
-    """Return calls per second: the median over repeats, after one call to warm up."""
-    call(inputs[0])
-    seconds = [timed(call, inputs[turn % len(inputs)])[0] for turn in range(repeats)]
-    return 1 / statistics.median(seconds)
 
 
 def over_threads(
