@@ -11,12 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from delist import access, feedback, reporting, review
+from delist import access, feedback, reporting, review, submitting
+from delist.appeal_desk import AppealDesk
 from delist.assessment import Rules
 from delist.benign import BenignBank
-from delist.errors import UnknownCaseError
+from delist.errors import PolicyChangedError, UnknownCaseError
 from delist.facts import Sources
 from delist.feedback import DeliveryReport
+from delist.governance import Governance
 from delist.intake import Intake, IntakeReport
 from delist.model import Case, Decision, SuppressionRecord
 from delist.policy import Policy, parse_policy
@@ -121,6 +123,18 @@ class Delist:
     def _access_secret(self) -> bytes:
         path = self.settings.indexer.data_dir / "secrets" / "access-code-key"
         return load_or_create_secret(path)
+
+    @cached_property
+    def appeal_desk(self) -> AppealDesk:
+        """What appeals work with; see ``appeals``, ``appeal_review`` and ``statements``."""
+        return AppealDesk(
+            store=self.indexer.store,
+            database=self.database,
+            secret=self._access_secret,
+            rules=self.rules,
+            settings=self.settings.appeals,
+            clock=self.clock,
+        )
 
     def create(self) -> None:
         """Create what is missing: both stores and the secrets."""

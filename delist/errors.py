@@ -10,6 +10,10 @@ message here is safe to log and to show.
     ├── PolicyError             the policy file is wrong; the policy in force stays
     ├── UnknownCaseError        no review case has this id
     ├── UnknownCaseRefError     no feed names this case reference
+    ├── UnknownAppealError      no appeal has this id, or its time to be proved is over
+    ├── UnknownRecordError      nothing that can be told of concerns this address
+    ├── AccessError             case reference and access code do not fit together
+    ├── ProofError              control of a site could not be proved
     ├── LedgerError             the ledger is not what was written
     └── DatabaseError           the SQL store cannot be used
         └── DatabaseVersionError  it was written by a newer version of the program
@@ -34,6 +38,22 @@ class UnknownCaseError(DelistError):
 
 class UnknownCaseRefError(DelistError):
     """No feed names this case reference."""
+
+
+class UnknownAppealError(DelistError):
+    """No appeal has this id, or its time to be proved is over."""
+
+
+class UnknownRecordError(DelistError):
+    """No record that can be told of concerns this address; the same while it is too new."""
+
+
+class AccessError(DelistError):
+    """Case reference and access code do not fit together; never says which is wrong."""
+
+
+class ProofError(DelistError):
+    """Control of a site could not be proved: names what was met, never an address."""
 
 
 class LedgerError(DelistError):

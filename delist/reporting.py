@@ -6,7 +6,7 @@ ended is told just that: what other people reported is not its holder's to know.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 
 import lmdb
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from sqlalchemy import Connection
 
 from delist import emission
 from delist.errors import UnknownCaseRefError
 from delist.model import Case, CaseState, Support, SuppressionRecord
-from delist.store import Database, cases, ledger
+from delist.store import Database, appeals, cases, ledger
 from indexer.match import MATCHED_KINDS
 from indexer.model import Signal
 from indexer.store import Store
@@ -31,6 +32,7 @@ _STATUS = {
     CaseState.WITHDRAWN: "ended",
     CaseState.QUARANTINED: "under_review",
 }
+_UNDER_REVIEW = CaseState.OPEN
 
 CANNOT_SEE = (
     "Copies that were cropped, framed or turned by a few degrees may not be found.",
@@ -128,6 +130,7 @@ def survivor_report(
         )
         with database.read() as connection:
             found = _cases_of(cases.supported_by(connection, live), set(live))
+            status = _statuses(connection, found, store.signals.case_key(case_ref).hex())
             effective = {
                 case.id: emission.effective(ledger.of_case(connection, case.id)) for case in found
             }
@@ -140,12 +143,12 @@ def survivor_report(
         ReportedImage(
             image_urls=tuple(defang(url) for url in (case.image_url, *aliases[case.id])),
             page_urls=tuple(defang(url) for url in pages[case.id]),
-            status=_STATUS[case.state],
+            status=status[case.id],
             since=_since(effective[case.id].get(case.image_url), linked[case.id]),
         )
         for case in found
     )
-    count = Counter(_STATUS[case.state] for case in found)
+    count = Counter(status.values())
     return SurvivorReport(
         case_ref=case_ref,
         generated_at=generated_at,
@@ -156,7 +159,7 @@ def survivor_report(
         delisted=count["delisted"],
         under_review=count["under_review"],
         not_delisted=count["not_delisted"],
-        hosts=_hosts(found),
+        hosts=_hosts(found, status),
         images=images if full else None,
     )
 
@@ -210,10 +213,16 @@ def _cases_of(candidates: Sequence[Case], live: set[str]) -> list[Case]:
     ]
 
 
-def _hosts(found: Sequence[Case]) -> tuple[HostCount, ...]:
+def _statuses(connection: Connection, found: Sequence[Case], case_key: str) -> dict[str, str]:
+    """Say how each case stands. What its holder asked to look at again is under review."""
+    again = appeals.cases_asked_to_keep(connection, case_key, [case.id for case in found])
+    return {case.id: _STATUS[_UNDER_REVIEW if case.id in again else case.state] for case in found}
+
+
+def _hosts(found: Sequence[Case], status: Mapping[str, str]) -> tuple[HostCount, ...]:
     by_host: dict[str, Counter[str]] = {}
     for case in found:
-        by_host.setdefault(host_of(case.image_url), Counter())[_STATUS[case.state]] += 1
+        by_host.setdefault(host_of(case.image_url), Counter())[status[case.id]] += 1
     return tuple(
         HostCount(
             host=host,

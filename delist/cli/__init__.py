@@ -18,6 +18,7 @@ import typer
 
 from crawler.errors import CrawlerError, CrawlSettingsError
 from delist.cli import (
+    appeals,
     bench,
     cases,
     evaluating,
@@ -46,7 +47,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    service, feeds, images, cases, suppressions, survivors, upkeep, bench, evaluating,
+    service, feeds, images, cases, suppressions, survivors, appeals, upkeep, bench, evaluating,
 ):  # fmt: skip
     module.register(app)
 

@@ -81,6 +81,13 @@ def of_case(connection: Connection, case_id: str) -> Sequence[SuppressionRecord]
     return _load(connection, chosen.order_by(records.c.sequence))
 
 
+def find(connection: Connection, record_id: str) -> SuppressionRecord | None:
+    """Find a record by its id."""
+    if not (record_id.isascii() and record_id.isprintable()):  # no id of ours
+        return None
+    return next(iter(_load(connection, select(records).where(records.c.id == record_id))), None)
+
+
 def verify(connection: Connection) -> int:
     """Check every record against its hash, its number and the one before it.
 

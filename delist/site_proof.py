@@ -1,0 +1,306 @@
+"""Whether somebody controls a site: a token that they were given, found on the site itself.
+
+What is fetched is a stranger's choice of address, so every request is guarded:
+
+(1) The host as written is checked, its name is looked up once, and every address that it
+    has must be public; the connection goes to one of these very addresses.
+(2) Redirects are followed by hand, each guarded the same way; they stay on the site, on the
+    port that was asked or a default one, and never go from https back to http.
+(3) An answer is read to a limit, as it comes, never decompressed, and cut at a deadline.
+"""
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html.parser import HTMLParser
+from urllib.parse import urljoin, urlsplit
+
+import httpx2
+
+from delist.errors import ProofError
+from delist.sites import site_of
+from indexer.address import check_host, is_public
+from indexer.deadline import Deadline
+from indexer.errors import AddressRefusedError, InvalidUrlError
+from indexer.url import canonical_url, host_of
+
+FILE_PATH = "/.well-known/delist-appeal.txt"
+META_NAME = "delist-appeal"
+
+_MAX_FILE_BYTES = 16 * 1024
+_MAX_PAGE_BYTES = 256 * 1024
+_MAX_REDIRECTS = 5
+_MAX_ADDRESSES = 3
+_MAX_TOKENS = 100
+_OK, _REDIRECTS = 200, frozenset({301, 302, 303, 307, 308})
+_PORTS = {"http": 80, "https": 443}
+_IN_HEAD = frozenset({"html", "head", "base", "link", "meta"})
+_TEXT_IN_HEAD = frozenset({"title", "style", "script", "noscript", "template"})
+
+Resolve = Callable[[str, int], Sequence[str]]
+"""Addresses of a host name, as text; raises OSError where there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Where a token was found.
+
+    Attributes:
+        method: ``file`` or ``meta``.
+        authority: host that it was found on, with a port that is not the default one.
+    """
+
+    method: str
+    authority: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchLimits:
+    """What looking at one place may cost.
+
+    Attributes:
+        timeout_s: longest silence.
+        deadline_s: longest time for all of it, redirects included.
+    """
+
+    timeout_s: float = 5.0
+    deadline_s: float = 15.0
+
+
+def resolve_name(host: str, port: int) -> list[str]:
+    """Look a host name up; raises OSError where it has no address."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class SiteFetch:
+    """Fetches small answers from sites that strangers name."""
+
+    def __init__(
+        self,
+        *,
+        allow_private: bool = False,
+        resolve: Resolve = resolve_name,
+        limits: FetchLimits = FetchLimits(),
+    ) -> None:
+        self._allow_private = allow_private
+        self._resolve = resolve
+        self._limits = limits
+
+    def get(self, url: str, *, max_bytes: int) -> tuple[str, bytes]:
+        """Fetch content type and the first bytes of what a URL answers with status 200.
+
+        Raises:
+            ProofError: anything else; says what, and names no address.
+        """
+        first = url
+        with Deadline(self._limits.deadline_s) as deadline:
+            for _ in range(_MAX_REDIRECTS + 1):
+                response, body = self._ask(url, max_bytes, deadline)
+                if response.status_code == _OK:
+                    kind = response.headers.get("content-type", "").partition(";")[0]
+                    return kind.strip().lower(), body
+                if response.status_code not in _REDIRECTS:
+                    raise ProofError(f"answered {response.status_code}")
+                url = _next_url(first, url, response.headers.get("location", ""))
+        raise ProofError("too many redirects")
+
+    def _ask(self, url: str, max_bytes: int, deadline: Deadline) -> tuple[httpx2.Response, bytes]:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        failure = ProofError("the name has no address")
+        for address in self._addresses(host, port)[:_MAX_ADDRESSES]:  # (1)
+            if deadline.passed:
+                break
+            try:
+                return self._ask_at(address, url, max_bytes, deadline)
+            except httpx2.ConnectError:
+                failure = ProofError("no connection")
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+                failure = ProofError(f"no whole answer ({type(error).__name__})")
+                break
+        if deadline.passed:
+            raise ProofError(f"no whole answer within {self._limits.deadline_s:g} s")
+        raise failure
+
+    def _addresses(self, host: str, port: int) -> Sequence[str]:
+        if not self._allow_private:
+            try:
+                check_host(host)
+            except AddressRefusedError as error:
+                raise ProofError(str(error)) from None
+        try:
+            found = self._resolve(host, port)
+        except (OSError, UnicodeError):
+            raise ProofError("the name has no address") from None
+        if not self._allow_private and not all(map(is_public, found)):
+            raise ProofError("the host is not a public address")
+        return found
+
+    def _ask_at(
+        self, address: str, url: str, max_bytes: int, deadline: Deadline
+    ) -> tuple[httpx2.Response, bytes]:
+        parts = urlsplit(url)
+        with (
+            httpx2.Client(
+                verify=self._tls, trust_env=False, timeout=self._limits.timeout_s
+            ) as client,
+            client.stream(
+                "GET",
+                httpx2.URL(url).copy_with(host=address),
+                headers={
+                    "Host": parts.netloc.rpartition("@")[2],
+                    "Accept-Encoding": "identity",
+                    "User-Agent": "delist-appeal",
+                },
+                # The certificate has to be the name's, whatever address it was found at.
+                extensions={"trace": deadline.note, "sni_hostname": parts.hostname},
+                follow_redirects=False,
+            ) as response,
+        ):
+            body = b""
+            if response.status_code == _OK:
+                for chunk in response.iter_raw():  # (3)
+                    body += chunk
+                    if len(body) >= max_bytes or deadline.passed:
+                        break
+            if deadline.passed:
+                raise httpx2.ReadTimeout("deadline")
+            return response, body[:max_bytes]
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return httpx2.create_ssl_context(trust_env=False)
+
+
+def find_proof(image_url: str, is_token: Callable[[str], bool], fetch: SiteFetch) -> Found:
+    """Look for a token in every place where it would prove control of an image's site.
+
+    Args:
+        image_url: canonical.
+        is_token: whether a text is the token.
+        fetch: how places are looked at.
+
+    Raises:
+        ProofError: it is nowhere; says what each place answered.
+    """
+    failures = []
+    for origin in _origins(image_url):
+        where = f"{urlsplit(origin).scheme}"
+        if authority_of(origin) != authority_of(image_url):
+            where += ", whole site"
+        for method, url, max_bytes in (
+            ("file", origin + FILE_PATH, _MAX_FILE_BYTES),
+            ("meta", origin + "/", _MAX_PAGE_BYTES),
+        ):
+            try:
+                kind, body = fetch.get(url, max_bytes=max_bytes)
+            except ProofError as error:
+                failures.append(f"{method} ({where}): {error}")
+                continue
+            text = body.decode("utf-8", "replace")
+            offered = _lines(kind, text) if method == "file" else _metas(text)
+            if any(is_token(word) for word, _ in zip(offered, range(_MAX_TOKENS), strict=False)):
+                return Found(method=method, authority=authority_of(origin))
+            failures.append(f"{method} ({where}): does not hold the token")
+    raise ProofError("no proof of control was found: " + "; ".join(failures))
+
+
+def places(image_url: str) -> list[str]:
+    """List the addresses at which a token proves control, the file's and the front page's."""
+    return [origin + path for origin in _origins(image_url) for path in (FILE_PATH, "/")]
+
+
+def authority_of(url: str) -> str:
+    """Return the host of a canonical URL, with a port that is not the default one."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def is_covered(url: str, authority: str) -> bool:
+    """Say whether proof on a host counts for a canonical URL: the same host, or its site."""
+    return authority in {authority_of(url), site_of(url)}
+
+
+def _origins(image_url: str) -> list[str]:
+    """List where a token counts: the image's own host, then its whole site."""
+    scheme, authority = urlsplit(image_url).scheme, authority_of(image_url)
+    host, site = host_of(image_url), site_of(image_url)
+    found = []
+    if urlsplit(image_url).port is not None:
+        found.append(f"{scheme}://{authority}")
+    else:
+        found.append(f"https://{authority}")
+        if scheme == "http":
+            found.append(f"http://{authority}")
+    if site != host:
+        found.append(f"https://{site}")
+    return found
+
+
+def _next_url(first: str, url: str, location: str) -> str:
+    """Follow a redirect, if it may be followed.  # (2)."""
+    try:
+        target = canonical_url(urljoin(url, location)) if location else ""
+    except (InvalidUrlError, ValueError):
+        target = ""
+    if not target:
+        raise ProofError("a redirect leads nowhere")
+    start, end = urlsplit(first), urlsplit(target)
+    if site_of(target) != site_of(first):
+        raise ProofError("a redirect leads to another site")
+    if end.port not in {None, start.port}:
+        raise ProofError("a redirect leads to another port")
+    if urlsplit(url).scheme == "https" and end.scheme != "https":
+        raise ProofError("a redirect leads from https to http")
+    return target
+
+
+def _lines(kind: str, text: str) -> Iterator[str]:
+    # Pages, on which others may write, are no proof in the file's place.
+    if "html" not in kind:
+        yield from (line.strip() for line in text.splitlines())
+
+
+def _metas(text: str) -> list[str]:
+    reader = _HeadReader()
+    reader.feed(text)
+    return reader.contents
+
+
+class _HeadReader(HTMLParser):
+    """Reads ``<meta name="delist-appeal">`` in a page's head; what others write is in the body."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.contents: list[str] = []
+        self._within = ""
+        self._over = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if self._over or self._within:
+            return
+        if tag in _TEXT_IN_HEAD:
+            self._within = tag
+        elif tag not in _IN_HEAD:
+            self._over = True
+        elif tag == "meta":
+            values = {name: value or "" for name, value in reversed(attrs)}
+            if values.get("name", "").strip().lower() == META_NAME:
+                self.contents.append(values.get("content", "").strip())
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        # HTML knows no such elements: the slash means nothing.
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._within:
+            self._within = ""
+        elif tag == "head" and not self._within:
+            self._over = True
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and not self._within:
+            # Text begins the body, with or without a tag.
+            self._over = True
