@@ -11,14 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from delist import access, feedback, reporting, review, submitting
+from delist import access, feedback, reporting, review
 from delist.appeal_desk import AppealDesk
 from delist.assessment import Rules
 from delist.benign import BenignBank
-from delist.errors import PolicyChangedError, UnknownCaseError
+from delist.errors import UnknownCaseError
 from delist.facts import Sources
 from delist.feedback import DeliveryReport
-from delist.governance import Governance
 from delist.intake import Intake, IntakeReport
 from delist.model import Case, Decision, SuppressionRecord
 from delist.policy import Policy, parse_policy
