@@ -18,6 +18,7 @@ from indexer.hashing.pdq import quality_of
 from indexer.hashing.variants import digests_of, transform
 from indexer.model import (
     DIGEST_BYTES,
+    HASHERS,
     ROW_BYTES,
     VARIANTS,
     Background,
@@ -247,5 +248,5 @@ def test_jpeg_copies_stay_close() -> None:
     photo = draw_photo(11, width=640, height=480)
     original, copy = hashed(encode(photo)), hashed(encode(photo, "JPEG", quality=60))
 
-    for hasher in Hasher:
+    for hasher in HASHERS:
         assert distance_bits(digest(original, hasher), digest(copy, hasher)) <= 8
