@@ -93,7 +93,7 @@ def outcome(folder: Path, database: DatabaseSettings) -> dict[str, list[Any]]:
         }
 
 
-@pytest.mark.parametrize(("kind", "images", "kills"), [(SQLITE, 700, 6), (POSTGRESQL, 400, 3)])
+@pytest.mark.parametrize(("kind", "images", "kills"), [(SQLITE, 700, 6), (POSTGRESQL, 250, 3)])
 def test_killed_intake_ends_as_if_it_never_was(
     tmp_path: Path, postgres: PostgresServer, kind: str, images: int, kills: int
 ) -> None:
