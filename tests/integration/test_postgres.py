@@ -1,7 +1,12 @@
 """PostgreSQL in particular: servers that go away, addresses that are wrong, words that are safe."""
 
+import contextlib
+import ctypes
+import os
+import pwd
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +20,12 @@ from delist.errors import DatabaseError
 from delist.model import CaseState
 from delist.ops.doctor import Health, examine
 from delist.settings import DatabaseSettings, load_settings
-from delist.store import Database, positions
+from delist.store import Database, ledger, positions
 from delist.store.postgres import Postgres
 from indexer.errors import SettingsError
-from tests.fakes.delisting import World, digest_of, image_near
+from tests.fakes.delisting import START, World, digest_of, image_near
 from tests.fakes.postgres import PostgresServer
+from tests.integration.test_ledger import draft
 
 NEAR, URL = digest_of("near"), "https://site.example/a.jpg"
 CUT = "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{}'"
@@ -122,6 +128,51 @@ def test_a_server_that_is_away(tmp_path: Path) -> None:
             assert world.results.is_suppressed(URL)
             assert world.take_in().suppressed == 1
             assert world.delist.verify_ledger() == 2
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A disk of 16 MiB that the server can write to, where this process may mount one."""
+    folder = Path(tempfile.mkdtemp(prefix="disk-"))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"none", bytes(folder), b"tmpfs", 0, b"size=16777216,mode=0777"):
+        pytest.skip(f"no disk can be mounted here: {os.strerror(ctypes.get_errno())}")
+    place = folder / "place"
+    place.mkdir()
+    nobody = pwd.getpwnam("nobody")
+    os.chown(place, nobody.pw_uid, nobody.pw_gid)
+    yield place
+    assert libc.umount2(bytes(folder), 2) == 0
+    folder.rmdir()
+
+
+def fill(database: Database) -> None:
+    with database.write() as connection:
+        for number in range(2000):
+            ledger.append(connection, draft(number), now=START)
+
+
+def test_a_full_disk_of_the_server(postgres: PostgresServer, tmp_path: Path, disk: Path) -> None:
+    """In the same words as on SQLite; nothing of the write is kept, reads go on."""
+    postgres.execute(f"create tablespace small location '{disk}'")
+    postgres.execute("create database small tablespace small")
+    with Database(tmp_path, DatabaseSettings(url=postgres.url("small"))) as database:
+        with database.write() as connection:
+            ledger.append(connection, draft(1), now=START)
+        filler = disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        with pytest.raises(DatabaseError, match=r"^the disk is full"):
+            fill(database)
+        with database.read() as connection:
+            assert ledger.verify(connection) == 1
+        filler.unlink()
+        fill(database)
+        with database.read() as connection:
+            assert ledger.verify(connection) == 2001
+    postgres.drop("small")
+    postgres.execute("drop tablespace small")
 
 
 def test_databases_of_one_server_are_apart(
