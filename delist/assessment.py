@@ -25,7 +25,8 @@ import lmdb
 from sqlalchemy import Connection
 
 from delist import braking, emission, feedback
-from delist.facts import FactsReader, Sources
+from delist.errors import PolicyChangedError
+from delist.facts import FactsReader, Sources, Supposed
 from delist.grouping import find_group
 from delist.model import (
     Action,
@@ -42,7 +43,7 @@ from delist.policy import Check, ConfirmedRule, Policy, Proposal, propose
 from delist.risk import queue_place, risk_of
 from delist.rulings import standing_of
 from delist.sites import place_of, site_of
-from delist.store import acts, cases, reassessments
+from delist.store import acts, cases, policies, reassessments
 from delist.workflow import Standpoint, next_state
 from indexer.model import ImageRecord, Match
 from indexer.store import Store
@@ -56,11 +57,14 @@ class Rules:
 
     Attributes:
         policy: in force.
+        policy_id: its number among those that were applied, 0 where none was. What was asked for
+            when another one was applied must not be done under this one. None: as if in force.
         review_hours: that a person has to decide.
         sources: of facts.
     """
 
     policy: Policy
+    policy_id: int | None = None
     review_hours: int
     sources: Sources
 
@@ -99,7 +103,11 @@ class View:
 
 
 class Assessor:
-    """Assesses cases against one consistent state of the indexer's store."""
+    """Assesses cases against one consistent state of the indexer's store.
+
+    Raises:
+        PolicyChangedError: the rules' policy is no longer the one in force.
+    """
 
     def __init__(
         self,
@@ -109,15 +117,25 @@ class Assessor:
         *,
         rules: Rules,
         now: datetime,
+        supposed: Supposed | None = None,
     ) -> None:
+        if rules.policy_id not in {None, policies.newest_id(connection)}:
+            raise PolicyChangedError
         self._store = store
         self._image_txn = image_txn
         self._connection = connection
         self._policy = rules.policy
         self._review_hours = rules.review_hours
         self._now = now
+        self._supposed = Supposed() if supposed is None else supposed
         self._facts = FactsReader(
-            store, image_txn, connection, rules.sources, policy=rules.policy, now=now
+            store,
+            image_txn,
+            connection,
+            rules.sources,
+            policy=rules.policy,
+            now=now,
+            supposed=self._supposed,
         )
         self._touched: dict[str, str] = {}
 
@@ -165,6 +183,8 @@ class Assessor:
         record = self._store.images.find(self._image_txn, image_key)
         matches = self._store.images.matches(self._image_txn, image_key)
         held = cases.find_by_image(self._connection, image_key.hex())
+        if held is not None and held.image_key in self._supposed.states:
+            held = replace(held, state=self._supposed.states[held.image_key])
         if held is None and (record is None or not matches):
             return None
         case = held if held is not None else self._new_case(image_key, record)
@@ -172,6 +192,19 @@ class Assessor:
         case = self._with_standing(case, ruling)  # (2)
         case = self._with_group(case, held, record)
         return self._decided(case, held, record)  # (3), (4)
+
+    def suppose(self, view: View) -> None:
+        """Take what a view leads to for granted in the next ones; nothing is written."""
+        if view.held is None or view.case.state is not view.held.state:
+            self._supposed.states[view.case.image_key] = view.case.state
+        self._supposed.stopped.update({entry.signal_key: entry.code for entry in view.tripped})
+        if self._machine_acts(view):
+            assert view.basis is not None  # noqa: S101 - a suppression rests on a match
+            self._supposed.acts.update(self._facts.scopes(view.basis))
+
+    def budget(self, view: View) -> dict[str, tuple[int, int]]:
+        """Say how many automatic acts were counted today beside a view's basis, and the caps."""
+        return self._facts.budget(view.basis) if view.basis is not None else {}
 
     def tell_feeds(self) -> None:
         """Queue what the feeds are to be told of the signals of all assessed cases."""  # (6)

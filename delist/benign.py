@@ -5,6 +5,8 @@ news photograph that the trust team knows never acts without a person. Nor does 
 dismiss anything: it may hold a survivor's image by mistake, and that conflict is for a person.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
@@ -21,7 +23,7 @@ class BenignBank:
     """The bank in memory, read again whenever it has changed."""
 
     def __init__(self) -> None:
-        self._state = (0, 0)
+        self._state: tuple[object, ...] = (0,)
         self._rows: NDArray[np.uint64] = np.empty((0, DIGESTS_PER_ROW, _WORDS), np.uint64)
 
     def refresh(self, connection: Connection) -> None:
@@ -54,6 +56,30 @@ class BenignBank:
             return False
         known = self._rows.reshape(-1, _WORDS)
         return _nearest(known, np.frombuffer(digest, np.uint64)) <= threshold_bits
+
+
+def near_pictures(
+    images: bytes, owners: Sequence[int], bank: Sequence[bytes], *, threshold_bits: int
+) -> set[tuple[int, int]]:
+    """Find which images lie within a threshold of which pictures, as ``holds_image`` says it.
+
+    Args:
+        images: hash rows of many images, 512 bytes each.
+        owners: for each row, which image it is of.
+        bank: hash rows of each picture.
+
+    Returns:
+        Pairs of an owner and a number in ``bank``.
+    """
+    digests = np.frombuffer(images, np.uint64).reshape(-1, _WORDS)
+    found: set[tuple[int, int]] = set()
+    for number, raw in enumerate(bank):
+        rows = np.frombuffer(raw, np.uint64).reshape(-1, DIGESTS_PER_ROW, _WORDS)
+        for known in rows[:, _UPRIGHT, :].reshape(-1, _WORDS):
+            distances = np.bitwise_count(digests ^ known).sum(axis=1, dtype=np.int64)
+            near = np.flatnonzero(distances <= threshold_bits) // DIGESTS_PER_ROW
+            found.update((owners[row], number) for row in near.tolist())
+    return found
 
 
 def _nearest(known: NDArray[np.uint64], digest: NDArray[np.uint64]) -> int:

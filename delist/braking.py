@@ -51,7 +51,7 @@ def find_tripped(
     for match in facts.matches:
         if match.signal.brake is None:
             tripped = _blast(connection, match, site, policy=policy, now=now) or _incoherent(
-                match, policy
+                connection, match, policy
             )
             if tripped is not None:
                 found.append(tripped)
@@ -88,7 +88,9 @@ def _blast(
     # What was there when a person released the signal was looked at.
     since = since if released is None else max(since, released)
     limit = rules.blast_sites + 1
-    sites = set(cases.matched_sites(connection, signal_key, since=since, limit=limit)) | {site}
+    sites = set(cases.matched_sites(connection, signal_key, since=since, limit=limit))
+    if match.match.matched_at >= since:
+        sites.add(site)
     if len(sites) <= rules.blast_sites:
         return None
     return Tripped(
@@ -98,12 +100,21 @@ def _blast(
     )
 
 
-def _incoherent(match: MatchFacts, policy: Policy) -> Tripped | None:
+def _incoherent(connection: Connection, match: MatchFacts, policy: Policy) -> Tripped | None:
     rules, signal = policy.brakes, match.signal
     if signal.coherence is None or signal.compared < rules.incoherent_from:
         return None
     if signal.coherence >= rules.least_coherence:
         return None
+    released = brakes.last_release(connection, match.match.signal_key)
+    if released is not None:
+        # A person has seen those images and let the signal go on: only as many others count.
+        least = rules.incoherent_from
+        new = cases.matched_contents(
+            connection, match.match.signal_key, since=released, limit=least
+        )
+        if new < least:
+            return None
     return Tripped(
         signal_key=match.match.signal_key,
         code=INCOHERENT,

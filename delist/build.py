@@ -15,9 +15,10 @@ from delist import access, feedback, reporting, review
 from delist.appeal_desk import AppealDesk
 from delist.assessment import Rules
 from delist.benign import BenignBank
-from delist.errors import UnknownCaseError
+from delist.errors import PolicyChangedError, UnknownCaseError
 from delist.facts import Sources
 from delist.feedback import DeliveryReport
+from delist.governance import Governance
 from delist.intake import Intake, IntakeReport
 from delist.model import Case, Decision, SuppressionRecord
 from delist.policy import Policy, parse_policy
@@ -96,11 +97,15 @@ class Delist:
         Raises:
             PolicyError: the configured file cannot be read, or a value is wrong.
         """
+        return self._numbered_policy()[1]
+
+    def _numbered_policy(self) -> tuple[int, Policy]:
         with self.database.read() as connection:
             applied = policies.newest(connection)
         if applied is None:
-            return self.settings.load_policy()
-        return parse_policy(applied.text, name=f"applied policy {applied.version}")
+            return 0, self.settings.load_policy()
+        name = f"applied policy {applied.version}"
+        return applied.id, parse_policy(applied.text, name=name)
 
     @cached_property
     def _bank(self) -> BenignBank:
@@ -108,14 +113,29 @@ class Delist:
 
     def rules(self, policy: Policy | None = None) -> Rules:
         """What assessing follows: a policy (None for the one in force), and sources of facts."""
+        number: int | None = None
+        if policy is None:
+            number, policy = self._numbered_policy()
         return Rules(
-            policy=policy or self.policy,
+            policy=policy,
+            policy_id=number,
             review_hours=self.settings.review.hours,
             sources=Sources(
-                evidence=self.indexer.evidence,
+                evidence=self.indexer.evidence_session().evidence,
                 bank=self._bank,
                 threshold_bits=self.settings.indexer.matching.threshold_bits,
             ),
+        )
+
+    @property
+    def governance(self) -> Governance:
+        """What a trust team rules: policy, brakes, known-benign images."""
+        return Governance(
+            indexer=self.indexer,
+            database=self.database,
+            settings=self.settings,
+            rules=self.rules,
+            clock=self.clock,
         )
 
     @cached_property
@@ -187,8 +207,13 @@ class Delist:
 
     def take_in(self, *, stopped: Stopped = _never) -> IntakeReport:
         """Take the indexer's logs into cases, decisions and records."""
-        intake = Intake(self.indexer.store, self.database, rules=self.rules())
-        return intake.run(now=self.clock(), stopped=stopped)
+        report = IntakeReport()
+        while True:
+            intake = Intake(self.indexer.store, self.database, rules=self.rules())
+            try:
+                return intake.run(now=self.clock(), stopped=stopped, report=report)
+            except PolicyChangedError:  # it goes on under the new one
+                continue
 
     def send_feedback(self, *, stopped: Stopped = _never) -> DeliveryReport:
         """Tell the feeds what waits in the outbox; what fails is tried again later."""

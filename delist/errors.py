@@ -32,6 +32,13 @@ class PolicyError(DelistError):
     """The policy file is wrong: names the key and what it should be."""
 
 
+class PolicyChangedError(DelistError):
+    """Another policy was put in force meanwhile; nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__("another policy has just been put in force; try again")
+
+
 class UnknownCaseError(DelistError):
     """No review case has this id."""
 

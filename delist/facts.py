@@ -1,14 +1,15 @@
 """Collecting what is known of a case, for the policy: from both stores, in one state of each."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import lmdb
 from sqlalchemy import Connection
 
 from delist.benign import BenignBank, rows_of
-from delist.model import Case, CaseMatch, Verdict
+from delist.model import Case, CaseMatch, CaseState, Verdict
 from delist.policy import (
     CaseFacts,
     GroupFacts,
@@ -21,11 +22,13 @@ from delist.policy import (
 from delist.sites import site_of
 from delist.store import acts, brakes, cases
 from indexer.evidence import Evidence
+from indexer.match import FEED_KIND_PDQ
 from indexer.model import ImageRecord, PartnerFeedback, Signal, has_ended
 from indexer.store import Store
 
 BLOCKED, NOT_BLOCKED = "Blocked", "NotBlocked"
-_MOST_IN_GROUP = 50
+_MOST_SHOWN = 200
+"""Images of one signal whose sites are looked at for what was there before it."""
 
 EvidenceOf = Callable[[bytes, bytes], Evidence]
 """Evidence of an image key and a signal key; ``Indexer.evidence``."""
@@ -46,6 +49,21 @@ class Sources:
     threshold_bits: int
 
 
+@dataclass(slots=True, kw_only=True)
+class Supposed:
+    """What is taken for granted on top of the stores, where nothing may be written.
+
+    Attributes:
+        acts: automatic acts, by scope, beside those that are counted.
+        stopped: codes of brakes, by signal.
+        states: of cases, by image key, where not the stored one.
+    """
+
+    acts: Counter[str] = field(default_factory=Counter)
+    stopped: dict[str, str] = field(default_factory=dict)
+    states: dict[str, CaseState] = field(default_factory=dict)
+
+
 class FactsReader:
     """Collects facts for one assessor: each site and signal is asked for once."""
 
@@ -58,6 +76,7 @@ class FactsReader:
         *,
         policy: Policy,
         now: datetime,
+        supposed: Supposed | None = None,
     ) -> None:
         self._store = store
         self._txn = image_txn
@@ -65,7 +84,10 @@ class FactsReader:
         self._sources = sources
         self._policy = policy
         self._now = now
+        self._supposed = supposed or Supposed()
         self._sites: dict[str, dict[tuple[str, Verdict], int]] = {}
+        self._signals: dict[str, tuple[Signal | None, SignalFacts]] = {}
+        self._shown: dict[tuple[str, datetime], set[str]] = {}
         sources.bank.refresh(connection)
 
     def of_case(self, case: Case, record: ImageRecord | None, *, acted_before: bool) -> CaseFacts:
@@ -76,7 +98,7 @@ class FactsReader:
                 caps do not count it again.
         """
         matches = case.active_matches
-        signals = {match.signal_key: self._signal(match.signal_key) for match in matches}
+        signals = {match.signal_key: self._known(match.signal_key)[0] for match in matches}
         image_key = bytes.fromhex(case.image_key)
         # What evidence costs is worth it only where it could change the outcome.
         evidence = {
@@ -84,12 +106,9 @@ class FactsReader:
             for match in matches
             if may_act(match, self._policy)
         }
-        prior = self._prior_sites(case, record, [s for s in signals.values() if s])
+        prior = self._prior_sites(record, [s for s in signals.values() if s])
         return CaseFacts(
-            matches=tuple(
-                self._match(match, signals[match.signal_key], evidence.get(match.signal_key))
-                for match in matches
-            ),
+            matches=tuple(self._match(match, evidence.get(match.signal_key)) for match in matches),
             dismissed_before=case.verdict is Verdict.NOT_NCII,
             verdict=case.verdict,
             benign=self._is_benign(record),
@@ -98,32 +117,59 @@ class FactsReader:
             prior_reputable=not prior.isdisjoint(self._policy.doubt.reputable_sites),
             site=self._site(case),
             group=self._group(case),
-            budget_left=acted_before or self._budget_left(matches, signals),
+            budget_left=acted_before or self._budget_left(matches),
         )
 
     def scopes(self, match: CaseMatch) -> list[str]:
         """List what an automatic act on a match counts for in the caps."""
-        return _scopes(self._store, match, self._signal(match.signal_key))
+        return _scopes(self._store, match, self._known(match.signal_key)[0])
 
-    def _signal(self, signal_key: str) -> Signal | None:
-        return self._store.signals.find(self._txn, bytes.fromhex(signal_key))
+    def budget(self, match: CaseMatch) -> dict[str, tuple[int, int]]:
+        """Say how many acts were counted for each scope of a match today, and how many may be."""
+        rules = self._policy.brakes
+        most = {
+            acts.ALL: rules.automatic_per_day,
+            "feed": rules.automatic_per_feed_day,
+            "case": rules.automatic_per_case_day,
+        }
+        return {
+            scope: (
+                acts.count(self._connection, scope, now=self._now) + self._supposed.acts[scope],
+                most[scope.partition(":")[0]],
+            )
+            for scope in self.scopes(match)
+        }
 
-    def _match(
-        self, match: CaseMatch, signal: Signal | None, evidence: Evidence | None
-    ) -> MatchFacts:
-        feedback = () if signal is None else signal.feedback
-        said = _words_of_others(feedback, frozenset(self._policy.support.our_names))
+    def _known(self, signal_key: str) -> tuple[Signal | None, SignalFacts]:
+        """Load a signal, and what holds for it whichever image it matches."""
+        found = self._signals.get(signal_key)
+        if found is None:
+            signal = self._store.signals.find(self._txn, bytes.fromhex(signal_key))
+            feedback = () if signal is None else signal.feedback
+            said = _words_of_others(feedback, frozenset(self._policy.support.our_names))
+            threshold, bank = self._sources.threshold_bits, self._sources.bank
+            found = (
+                signal,
+                SignalFacts(
+                    blocked=said.get(BLOCKED.lower(), 0),
+                    not_blocked=said.get(NOT_BLOCKED.lower(), 0),
+                    benign=signal is not None
+                    and signal.kind == FEED_KIND_PDQ
+                    and bank.holds_signal(signal.digest, threshold_bits=threshold),
+                ),
+            )
+            self._signals[signal_key] = found
+        return found
+
+    def _match(self, match: CaseMatch, evidence: Evidence | None) -> MatchFacts:
+        # Read each time: a case that was looked at just before may have stopped the signal.
         on = brakes.on_for(self._connection, signal_key=match.signal_key, feed=match.feed)
-        threshold = self._sources.threshold_bits
         return MatchFacts(
             match=match,
             resembling=evidence.resembling if evidence else None,
-            signal=SignalFacts(
-                blocked=said.get(BLOCKED.lower(), 0),
-                not_blocked=said.get(NOT_BLOCKED.lower(), 0),
-                brake=on,
-                benign=signal is not None
-                and self._sources.bank.holds_signal(signal.digest, threshold_bits=threshold),
+            signal=replace(
+                self._known(match.signal_key)[1],
+                brake=on or self._supposed.stopped.get(match.signal_key),
                 coherence=evidence.coherence if evidence else None,
                 compared=evidence.compared if evidence else 0,
                 expected_per_million=evidence.expected_per_million if evidence else None,
@@ -137,21 +183,33 @@ class FactsReader:
         rows = rows_of(self._store.images.rows(self._txn, record))
         return self._sources.bank.holds_image(rows, threshold_bits=self._sources.threshold_bits)
 
-    def _prior_sites(
-        self, case: Case, record: ImageRecord | None, signals: Sequence[Signal]
-    ) -> set[str]:
-        """Find the sites that showed the image or a near-duplicate before the signals came."""
+    def _prior_sites(self, record: ImageRecord | None, signals: Sequence[Signal]) -> set[str]:
+        """Find the sites that showed the image, or another of its signals, before these came.
+
+        What matches in the indexer's store counts, not what is a case already: of many copies
+        that one scan has found, the first is judged by all.
+        """
         came = [_came_at(signal) for signal in signals]
         if record is None or not came:
             return set()
-        first, found = min(came), set[str]()
-        if record.hashed_at < first:
-            found |= self._shown_by(record)
-        for other in cases.group(self._connection, case.group_id, limit=_MOST_IN_GROUP):
-            held = self._store.images.find(self._txn, bytes.fromhex(other.image_key))
-            if held is not None and other.id != case.id and held.hashed_at < first:
-                found |= self._shown_by(held)
+        first = min(came)
+        found = self._shown_by(record) if record.hashed_at < first else set[str]()
+        for signal in signals:
+            found |= self._shown_before(signal.key, first)
         return found
+
+    def _shown_before(self, signal_key: bytes, first: datetime) -> set[str]:
+        wanted = (signal_key.hex(), first)
+        if wanted not in self._shown:
+            images, found = self._store.images, set[str]()
+            for key in images.matching_images(
+                self._txn, signal_key, start=signal_key, most=_MOST_SHOWN
+            ):
+                record = images.find(self._txn, key)
+                if record is not None and record.hashed_at < first:
+                    found |= self._shown_by(record)
+            self._shown[wanted] = found
+        return self._shown[wanted]
 
     def _shown_by(self, record: ImageRecord) -> set[str]:
         pages = self._store.images.pages(self._txn, record.key)
@@ -183,22 +241,13 @@ class FactsReader:
             confirmed=counts.get(Verdict.NCII, 0), dismissed=counts.get(Verdict.NOT_NCII, 0)
         )
 
-    def _budget_left(
-        self, matches: Iterable[CaseMatch], signals: Mapping[str, Signal | None]
-    ) -> bool:
+    def _budget_left(self, matches: Iterable[CaseMatch]) -> bool:
         """Whether the caps allow one more act for every match that could be its basis."""
-        rules = self._policy.brakes
         for match in matches:
             if not may_act(match, self._policy):
                 continue
-            for scope in _scopes(self._store, match, signals[match.signal_key]):
-                most = {
-                    acts.ALL: rules.automatic_per_day,
-                    "feed": rules.automatic_per_feed_day,
-                    "case": rules.automatic_per_case_day,
-                }[scope.partition(":")[0]]
-                if acts.count(self._connection, scope, now=self._now) >= most:
-                    return False
+            if any(counted >= most for counted, most in self.budget(match).values()):
+                return False
         return True
 
 

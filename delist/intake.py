@@ -66,13 +66,22 @@ class Intake:
         self._database = database
         self._rules = rules
 
-    def run(self, *, now: datetime, stopped: Callable[[], bool] = lambda: False) -> IntakeReport:
+    def run(
+        self,
+        *,
+        now: datetime,
+        stopped: Callable[[], bool] = lambda: False,
+        report: IntakeReport | None = None,
+    ) -> IntakeReport:
         """Take in everything that the logs hold.
 
         Raises:
-            StoreError, DatabaseError: the batch under way was rolled back.
+        Args:
+            report: of an intake that this one goes on with.
+
+            StoreError, DatabaseError, PolicyChangedError: the batch under way was rolled back.
         """
-        report = IntakeReport()
+        report = IntakeReport() if report is None else report
         # Withdrawals first: what is lifted anyway should not be suppressed before.
         # What a match changes (a brake, a verdict on a near-duplicate) is looked at last.
         for take in (self._take_signals, self._take_matches, self._take_reassessments):

@@ -317,6 +317,10 @@ class Indexer:
         """
         return self._evidence.evidence(image_key, signal_key)
 
+    def evidence_session(self) -> EvidenceReader:
+        """Make a reader of evidence for one piece of work; see ``EvidenceReader.session``."""
+        return self._evidence.session()
+
     def feed_names(self, names: Sequence[str] = ()) -> list[str]:
         """Check names of feeds; none given means all that are configured.
 

@@ -33,6 +33,8 @@ MOST_READ = 200
 """Matching images that are looked at for one signal."""
 MOST_COMPARED = 24
 """Of them, contents that are compared with each other: 276 pairs."""
+_MOST_REMEMBERED = 512
+"""Signals whose groups a remembering reader holds: some 20 KB each."""
 _FRAME = re.compile(r"\+frame(\d+)")
 
 
@@ -66,12 +68,46 @@ class Evidence:
     signal_lattice: float | None = None
 
 
-class EvidenceReader:
-    """Collects evidence. Bounded work for each match; not for the hot path."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """The images that match one signal: those looked at, and what was found of them.
 
-    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+    Attributes:
+        read: keys of the images that were looked at, in order.
+        whole: no more images would have been looked at, however many there were.
+        maps: by content.
+    """
+
+    read: tuple[bytes, ...]
+    whole: bool
+    maps: dict[bytes, BrightMap]
+    coherence: float | None
+
+    def is_of(self, keys: Sequence[bytes]) -> bool:
+        """Whether looking at these images would read what was read."""
+        if not self.whole and len(keys) != len(self.read):
+            return False
+        return tuple(keys[: len(self.read)]) == self.read
+
+
+class EvidenceReader:
+    """Collects evidence. Bounded work for each match; not for the hot path.
+
+    One that remembers (``session``) measures a signal's group of images again only when other
+    images are in it: for many matches of few signals, as in an intake. It is for one thread, and
+    to be dropped after the work: bytes that change at a URL in the group do not show in it.
+    """
+
+    def __init__(
+        self, store: Store, clock: Callable[[], datetime], *, remembers: bool = False
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._groups: dict[bytes, _Group] | None = {} if remembers else None
+
+    def session(self) -> "EvidenceReader":
+        """Make a reader that remembers, for one piece of work."""
+        return EvidenceReader(self._store, self._clock, remembers=True)
 
     def evidence(self, image_key: bytes, signal_key: bytes) -> Evidence:
         """Say what can be said about the match of an image with a signal.
@@ -89,15 +125,16 @@ class EvidenceReader:
             group = self._group(txn, signal_key)
         traits = _traits_of(record, match.variant if match else None) if record else None
         own = find_map(traits, match.variant or "") if traits and match else None
-        others = [held for content, held in group.items() if not record or content != record.sha256]
+        maps = group.maps.items()
+        others = [held for content, held in maps if not record or content != record.sha256]
         digest = signal.digest if signal and signal.kind == FEED_KIND_PDQ else None
         background = self.background(signal) if signal and digest else None
         return Evidence(
             image_key=image_key,
             signal_key=signal_key,
-            coherence=coherence(list(group.values())),
+            coherence=group.coherence,
             resembling=_share([likeness(own, other) for other in others]) if own else None,
-            compared=len(group),
+            compared=len(group.maps),
             nearest_bits=background.nearest_bits if background else None,
             lattice=find_lattice(traits) if traits else None,
             signal_lattice=lattice_of_digest(digest) if digest else None,
@@ -107,8 +144,7 @@ class EvidenceReader:
     def coherence(self, signal_key: bytes) -> float | None:
         """Say how far the images that match a signal resemble each other; see ``Evidence``."""
         with self._store.read() as txn:
-            group = self._group(txn, signal_key)
-        return coherence(list(group.values()))
+            return self._group(txn, signal_key).coherence
 
     def background(self, signal: Signal) -> SignalBackground | None:
         """Return a signal's background, measured anew where it is missing or old."""
@@ -125,14 +161,20 @@ class EvidenceReader:
                     self._store.signals.backgrounds.put(txn, signal.key, measured)
         return measured
 
-    def _group(self, txn: lmdb.Transaction, signal_key: bytes) -> dict[bytes, BrightMap]:
+    def _group(self, txn: lmdb.Transaction, signal_key: bytes) -> _Group:
         """Load the maps of a sample of the images that match a signal, by content.
 
         Equal bytes count once: many URLs of one file say nothing. The sample begins at a place
         that follows from the signal's key, which is secret, so nobody can choose to be in it.
         """
         images, found = self._store.images, dict[bytes, BrightMap]()
-        for key in images.matching_images(txn, signal_key, start=signal_key, most=MOST_READ):
+        keys = images.matching_images(txn, signal_key, start=signal_key, most=MOST_READ)
+        held_group = self._groups.get(signal_key) if self._groups is not None else None
+        if held_group is not None and held_group.is_of(keys):
+            return held_group
+        read: list[bytes] = []
+        for key in keys:
+            read.append(key)
             record = images.find(txn, key)
             match = images.find_match(txn, key, signal_key)
             if record is None or match is None or record.sha256 in found:
@@ -143,7 +185,22 @@ class EvidenceReader:
                 found[record.sha256] = held
             if len(found) == MOST_COMPARED:
                 break
-        return found
+        group = _Group(
+            read=tuple(read),
+            whole=len(found) == MOST_COMPARED or len(keys) == MOST_READ,
+            maps=found,
+            coherence=coherence(list(found.values())),
+        )
+        self._remember(signal_key, group)
+        return group
+
+    def _remember(self, signal_key: bytes, group: _Group) -> None:
+        if self._groups is None:
+            return
+        self._groups.pop(signal_key, None)
+        if len(self._groups) >= _MOST_REMEMBERED:
+            del self._groups[next(iter(self._groups))]
+        self._groups[signal_key] = group
 
 
 def coherence(maps: Sequence[BrightMap]) -> float | None:

@@ -19,11 +19,15 @@ import typer
 from crawler.errors import CrawlerError, CrawlSettingsError
 from delist.cli import (
     appeals,
+    audit,
+    banks,
     bench,
+    brakes,
     cases,
     evaluating,
     feeds,
     images,
+    policies,
     service,
     suppressions,
     survivors,
@@ -47,7 +51,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    service, feeds, images, cases, suppressions, survivors, appeals, upkeep, bench, evaluating,
+    service, feeds, images, cases, suppressions, survivors, audit, appeals, policies, brakes,
+    banks, upkeep, bench, evaluating,
 ):  # fmt: skip
     module.register(app)
 

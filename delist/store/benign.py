@@ -45,6 +45,18 @@ def add(
     return True
 
 
+def number_of(connection: Connection, image_sha256: str) -> int:
+    """Return the number of an image that the bank holds."""
+    held = select(benign_images.c.id).where(benign_images.c.image_sha256 == image_sha256)
+    return int(connection.execute(held).scalar_one())
+
+
+def find(connection: Connection, image_id: int) -> BenignImage | None:
+    """Find an image by its number."""
+    found = connection.execute(select(benign_images).where(benign_images.c.id == image_id)).first()
+    return None if found is None else BenignImage(**found._mapping)  # noqa: SLF001
+
+
 def remove(connection: Connection, image_id: int) -> bool:
     """Remove an image; False when there is none of that number."""
     done = connection.execute(delete(benign_images).where(benign_images.c.id == image_id))
@@ -57,7 +69,16 @@ def every(connection: Connection) -> list[BenignImage]:
     return [BenignImage(**row._mapping) for row in found]  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
-def state(connection: Connection) -> tuple[int, int]:
-    """Return how many there are and the newest one's number: it changes with the bank."""
-    found = connection.execute(select(func.count(), func.max(benign_images.c.id))).one()
-    return int(found[0]), int(found[1] or 0)
+def state(connection: Connection) -> tuple[object, ...]:
+    """Return what changes with the bank: how many there are, and the newest one.
+
+    Its number alone would not do: a database may give that of a removed one again.
+    """
+    columns = benign_images.c
+    count = connection.scalar(select(func.count()).select_from(benign_images))
+    newest = connection.execute(
+        select(columns.id, columns.added_at, columns.image_sha256)
+        .order_by(columns.id.desc())
+        .limit(1)
+    ).first()
+    return (count, *(newest or ()))

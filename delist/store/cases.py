@@ -174,6 +174,48 @@ def group_size(connection: Connection, group_id: str) -> int:
     found = select(func.count()).select_from(cases)
     found = found.where(cases.c.group_id == group_id, cases.c.state != CaseState.WITHDRAWN.value)
     return int(connection.scalar(found) or 0)
+def matched_contents(
+    connection: Connection, signal_key: str, *, since: datetime, limit: int
+) -> int:
+    """Count different contents that a signal has newly matched since a time, up to ``limit``."""
+    found = (
+        select(case_matches.c.content_sha256)
+        .where(
+            case_matches.c.signal_key == signal_key,
+            case_matches.c.support == Support.ACTIVE.value,
+            case_matches.c.matched_at >= since,
+        )
+        .distinct()
+        .limit(limit)
+    )
+    return len(connection.scalars(found).all())
+
+
+def has_match(
+    connection: Connection, *, feed: str | None = None, signal_key: str | None = None
+) -> bool:
+    """Whether a feed or a signal stands or stood behind any case."""
+    chosen = select(case_matches.c.case_id)
+    if feed is not None:
+        chosen = chosen.where(case_matches.c.feed == feed)
+    if signal_key is not None:
+        chosen = chosen.where(case_matches.c.signal_key == signal_key)
+    return connection.execute(chosen.limit(1)).first() is not None
+
+
+def image_keys_after(
+    connection: Connection, image_key: str, *, limit: int | None = None
+) -> list[str]:
+    """List image keys of cases behind one, in order."""
+    chosen = select(cases.c.image_key).where(cases.c.image_key > image_key)
+    return list(connection.scalars(chosen.order_by(cases.c.image_key).limit(limit)))
+
+
+def total(connection: Connection) -> int:
+    """Count all cases."""
+    return int(connection.scalar(select(func.count()).select_from(cases)) or 0)
+
+
 
 
 def group_verdicts(connection: Connection, group_id: str, *, but: str) -> dict[Verdict, int]:

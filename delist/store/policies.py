@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from delist.store.tables import policies
 
@@ -35,6 +35,11 @@ def newest(connection: Connection) -> AppliedPolicy | None:
     """Find the policy that was applied last."""
     found = connection.execute(select(policies).order_by(policies.c.id.desc()).limit(1)).first()
     return None if found is None else AppliedPolicy(**found._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def newest_id(connection: Connection) -> int:
+    """Return the number of the policy that was applied last, 0 where none was."""
+    return int(connection.scalar(select(func.max(policies.c.id))) or 0)
 
 
 def every(connection: Connection) -> list[AppliedPolicy]:

@@ -12,6 +12,8 @@ from sqlalchemy.types import String
 from delist.model import Support
 from delist.store.tables import UtcDateTime, case_matches, cases, reassessments
 
+_BATCH = 500
+
 
 def ask_for_all(connection: Connection, *, reason: str, now: datetime) -> int:
     """Ask for every case; returns how many were not asked for already."""
@@ -27,6 +29,19 @@ def ask_for_signal(connection: Connection, signal_key: str, *, reason: str, now:
 def ask_for_feed(connection: Connection, feed: str, *, reason: str, now: datetime) -> int:
     """Ask for every case that a signal of a feed stands behind."""
     return _ask(connection, _matched(case_matches.c.feed == feed), reason=reason, now=now)
+
+
+def ask_for_images(
+    connection: Connection, image_keys: Iterable[str], *, reason: str, now: datetime
+) -> int:
+    """Ask for the cases of images."""
+    keys, asked = list(image_keys), 0
+    for start in range(0, len(keys), _BATCH):
+        chosen = select(cases.c.image_key).where(
+            cases.c.image_key.in_(keys[start : start + _BATCH])
+        )
+        asked += _ask(connection, chosen, reason=reason, now=now)
+    return asked
 
 
 def ask_for_group(connection: Connection, group_id: str, *, reason: str, now: datetime) -> int:
