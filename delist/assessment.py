@@ -27,6 +27,7 @@ from sqlalchemy import Connection
 from delist import braking, emission, feedback
 from delist.errors import PolicyChangedError
 from delist.facts import FactsReader, Sources, Supposed
+from delist.giving_back import GivingBack
 from delist.grouping import find_group
 from delist.model import (
     Action,
@@ -137,6 +138,10 @@ class Assessor:
             now=now,
             supposed=self._supposed,
         )
+        self._giving_back = GivingBack(
+            store, image_txn, connection, policy=rules.policy, now=now
+        )
+        self._idle: frozenset[str] = frozenset()
         self._touched: dict[str, str] = {}
 
     def assess(self, image_key: bytes, *, ruling: Decision | None = None) -> Outcome | None:
@@ -176,6 +181,7 @@ class Assessor:
             acts.add(self._connection, self._facts.scopes(view.basis), now=self._now)
         appended = self._emit(view)  # (5)
         self._touch(case, held)
+        self._touched.update(self._giving_back.follow(case, view.record))
         return Outcome(before=None if held is None else held.state, case=case, records=appended)
 
     def look(self, image_key: bytes, *, ruling: Decision | None = None) -> View | None:
@@ -185,6 +191,8 @@ class Assessor:
         held = cases.find_by_image(self._connection, image_key.hex())
         if held is not None and held.image_key in self._supposed.states:
             held = replace(held, state=self._supposed.states[held.image_key])
+        content = record.sha256.hex() if record else ""
+        matches, self._idle = self._giving_back.split(matches, held, content)
         if held is None and (record is None or not matches):
             return None
         case = held if held is not None else self._new_case(image_key, record)
@@ -294,6 +302,8 @@ class Assessor:
         live = self._store.signals.find(self._image_txn, bytes.fromhex(match.signal_key))
         # One that was added since has returned from a withdrawal, and waits for its re-scan.
         withdrawn = live is None or live.added_at > match.matched_at
+        # A hash of our own ends with what it was derived from, though its feed still lists it.
+        withdrawn = withdrawn or match.signal_key in self._idle
         return replace(match, support=Support.WITHDRAWN if withdrawn else Support.ENDED)
 
     def _decided(self, case: Case, held: Case | None, record: ImageRecord | None) -> View:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from delist import access, feedback, reporting, review
+from delist import access, feedback, reporting, review, submitting
 from delist.appeal_desk import AppealDesk
 from delist.assessment import Rules
 from delist.benign import BenignBank
@@ -26,7 +26,7 @@ from delist.reporting import SurvivorReport
 from delist.review import Ruling
 from delist.serving import SuppressionFilter
 from delist.settings import DelistSettings, load_settings
-from delist.store import Database, cases, ledger, outbox, policies
+from delist.store import Database, cases, ledger, outbox, policies, submissions
 from indexer.build import Indexer, utc_now
 from indexer.compaction import CompactionReport
 from indexer.errors import FeedError
@@ -216,14 +216,22 @@ class Delist:
                 continue
 
     def send_feedback(self, *, stopped: Stopped = _never) -> DeliveryReport:
-        """Tell the feeds what waits in the outbox; what fails is tried again later."""
+        """Tell the feeds what waits in the outboxes; what fails is tried again later."""
         with self.database.read() as connection:
-            if not outbox.waiting(connection):
+            if not outbox.waiting(connection) and not submissions.waiting(connection):
                 return DeliveryReport(failed={})
-        receivers: dict[str, FeedbackReceiver] = self.indexer.feedback_receivers()
-        return feedback.deliver(
-            self.database, self.indexer.store, receivers, now=self.clock(), stopped=stopped
+        indexer, now = self.indexer, self.clock()
+        offered = submitting.deliver(
+            self.database,
+            indexer.store,
+            indexer.hash_receivers(),
+            indexer.match_digest_list,
+            now=now,
+            stopped=stopped,
         )
+        receivers: dict[str, FeedbackReceiver] = indexer.feedback_receivers()
+        told = feedback.deliver(self.database, indexer.store, receivers, now=now, stopped=stopped)
+        return submitting.together(offered, told)
 
     def decide(self, case_id: str, ruling: Ruling) -> Case:
         """Put a person's verdict into force; see ``review.decide``."""

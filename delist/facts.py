@@ -20,7 +20,7 @@ from delist.policy import (
     may_act,
 )
 from delist.sites import site_of
-from delist.store import acts, brakes, cases
+from delist.store import acts, brakes, cases, submissions
 from indexer.evidence import Evidence
 from indexer.match import FEED_KIND_PDQ
 from indexer.model import ImageRecord, PartnerFeedback, Signal, has_ended
@@ -151,7 +151,7 @@ class FactsReader:
             found = (
                 signal,
                 SignalFacts(
-                    blocked=said.get(BLOCKED.lower(), 0),
+                    blocked=max(0, said.get(BLOCKED.lower(), 0) - self._own(match.signal_key)),
                     not_blocked=said.get(NOT_BLOCKED.lower(), 0),
                     benign=signal is not None
                     and signal.kind == FEED_KIND_PDQ
@@ -176,6 +176,11 @@ class FactsReader:
                 lattice=evidence.signal_lattice if evidence else None,
             ),
         )
+
+    def _own(self, signal_key: str) -> int:
+        """Count words that are our own although the policy does not name us: a hash we offered."""
+        named = self._policy.support.our_names
+        return 0 if named else int(submissions.stands(self._connection, signal_key) is not None)
 
     def _is_benign(self, record: ImageRecord | None) -> bool:
         if record is None:

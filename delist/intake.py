@@ -16,11 +16,12 @@ from sqlalchemy import Connection
 
 from delist.assessment import Assessor, Outcome, Rules
 from delist.model import CaseState
-from delist.store import Database, cases, positions, reassessments
+from delist.store import Database, cases, positions, reassessments, submissions
 from indexer.model import SignalEvent, SignalEventKind
 from indexer.store import Store
 
 _BATCH = 200
+_MOST_IMAGES = 100_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,7 +99,7 @@ class Intake:
             events = list(self._store.signals.log.after(txn, position, limit=_BATCH))
             if not events:
                 return False
-            keys = self._lost(connection, events)
+            keys = [*self._lost(connection, events), *self._echoes(connection, txn, events)]
             self._assess(report, connection, txn, keys, now=now)
             positions.put(connection, positions.SIGNAL_LOG, events[-1].sequence)
         return True
@@ -132,6 +133,20 @@ class Intake:
             event.signal_key.hex() for event in events if event.kind is SignalEventKind.WITHDRAWN
         ]
         return [bytes.fromhex(key) for key in cases.images_supported_by(connection, withdrawn)]
+
+    def _echoes(
+        self, connection: Connection, txn: lmdb.Transaction, events: Sequence[SignalEvent]
+    ) -> list[bytes]:
+        """Find the images whose own hashes, which we gave back, events say something about."""
+        if not submissions.exists(connection):
+            return []
+        keys = {event.signal_key.hex() for event in events}
+        found = [bytes.fromhex(key) for key in submissions.images_about(connection, keys)]
+        for key in submissions.of_signals(connection, keys):
+            found += self._store.images.matching_images(
+                txn, bytes.fromhex(key), start=bytes(16), most=_MOST_IMAGES
+            )
+        return found
 
     def _assess(
         self,

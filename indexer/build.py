@@ -1,6 +1,6 @@
 """Settings to working objects: ``Indexer``, what indexing jobs hold in their hands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -20,7 +20,7 @@ from indexer.hashing import VideoFile, hash_bytes, hash_video
 from indexer.lookup import Lookup, deep_match_of, match_of
 from indexer.match import checked_digest, checked_md5
 from indexer.model import DIGEST_BYTES, HashedImage, ImageRecord, ImageVisit, Match, VisitResult
-from indexer.ports import Digests, FeedbackReceiver
+from indexer.ports import Digests, FeedbackReceiver, HashReceiver
 from indexer.scan import Scanner
 from indexer.settings import (
     FAST,
@@ -395,11 +395,16 @@ class Indexer:
 
         Sending tries once: what is not delivered waits in its sender's outbox.
         """
-        return {
-            feed.name: StopNciiFeed(feed, tries=1)
-            for feed in self.settings.feeds
-            if feed.type == STOPNCII
-        }
+        return dict(self._stopncii_feeds())
+
+    def hash_receivers(self) -> dict[str, HashReceiver]:
+        """Map the names of the feeds that take hashes of ours to where they are sent, as above."""
+        return dict(self._stopncii_feeds())
+
+    def _stopncii_feeds(self) -> Iterator[tuple[str, StopNciiFeed]]:
+        for feed in self.settings.feeds:
+            if feed.type == STOPNCII:
+                yield feed.name, StopNciiFeed(feed, tries=1)
 
     def _feed_settings(self, name: str) -> FeedSettings:
         for feed in self.settings.feeds:

@@ -1,6 +1,7 @@
 """What the use cases ask of the adapters. A port exists only where two adapters do."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -131,6 +132,22 @@ class FeedbackReceiver(Protocol):
 
     def send_feedback(self, feedback: Sequence[tuple[str, str]]) -> None:
         """Send (digest in hex, word of the feed) pairs. Sending one twice is harmless.
+
+        Raises:
+            FeedSettingsError, FeedUnavailableError, FeedProtocolError: see there.
+        """
+
+
+class HashReceiver(Protocol):
+    """A feed that takes hashes of ours, to offer them to every other platform."""
+
+    def submit_hashes(self, digests: Sequence[str], *, word: str, at: datetime) -> None:
+        """Offer PDQ digests in hex, with our own word about them. Twice is harmless.
+
+        Args:
+            digests: 64 hex digits each.
+            word: of the feed, such as ``Blocked``.
+            at: when this was found.
 
         Raises:
             FeedSettingsError, FeedUnavailableError, FeedProtocolError: see there.

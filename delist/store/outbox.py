@@ -13,6 +13,8 @@ WITHDRAWN = "withdrawn"
 """The signal was withdrawn before its feed was told; when it returns, it is news again."""
 NOT_TAKEN = "not_taken"
 """The feed takes no feedback."""
+REFUSED = "refused"
+"""The feed refuses this word by itself, others not. It still waits, and is tried again rarely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class QueuedFeedback:
 
 def last_value(connection: Connection, signal_key: str) -> str | None:
     """Return the newest word about a signal that its feed was or is to be told."""
-    told = outbox.c.outcome.is_(None) | outbox.c.outcome.in_((SENT, NOT_TAKEN))
+    told = outbox.c.outcome.is_(None) | outbox.c.outcome.in_((SENT, NOT_TAKEN, REFUSED))
     return connection.scalar(
         select(outbox.c.value)
         .where(outbox.c.signal_key == signal_key, told)
@@ -82,12 +84,14 @@ def finish(connection: Connection, ids: Sequence[int], *, outcome: str, now: dat
     )
 
 
-def postpone(connection: Connection, ids: Sequence[int], *, until: datetime) -> None:
-    """Note a failed attempt and when to try again."""
+def postpone(
+    connection: Connection, ids: Sequence[int], *, until: datetime, outcome: str | None = None
+) -> None:
+    """Note a failed attempt and when to try again; ``outcome`` is ``REFUSED`` or None."""
     connection.execute(
         update(outbox)
         .where(outbox.c.id.in_(ids), outbox.c.done_at.is_(None))
-        .values(attempts=outbox.c.attempts + 1, next_attempt_at=until)
+        .values(attempts=outbox.c.attempts + 1, next_attempt_at=until, outcome=outcome)
     )
 
 
@@ -97,3 +101,9 @@ def waiting(connection: Connection) -> int:
         select(func.count()).select_from(outbox).where(outbox.c.done_at.is_(None))
     )
     return int(found or 0)
+
+
+def refused(connection: Connection) -> int:
+    """Count what waits because the feed refuses it by itself."""
+    chosen = outbox.c.done_at.is_(None) & (outbox.c.outcome == REFUSED)
+    return int(connection.scalar(select(func.count()).select_from(outbox).where(chosen)) or 0)

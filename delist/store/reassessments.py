@@ -12,6 +12,8 @@ from sqlalchemy.types import String
 from delist.model import Support
 from delist.store.tables import UtcDateTime, case_matches, cases, reassessments
 
+_KEYS_AT_ONCE = 500
+
 _BATCH = 500
 
 
@@ -48,6 +50,27 @@ def ask_for_group(connection: Connection, group_id: str, *, reason: str, now: da
     """Ask for every case of a group of near-duplicates."""
     chosen = select(cases.c.image_key).where(cases.c.group_id == group_id)
     return _ask(connection, chosen, reason=reason, now=now)
+
+
+def ask_for_any_images(
+    connection: Connection, image_keys: Iterable[str], *, reason: str, now: datetime
+) -> int:
+    """Ask for images by their keys, whether they have a case or not."""
+    keys = list(dict.fromkeys(image_keys))
+    asked = 0
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        part = keys[start : start + _KEYS_AT_ONCE]
+        waits = select(reassessments.c.image_key).where(reassessments.c.image_key.in_(part))
+        held = set(connection.scalars(waits))
+        rows = [
+            {"image_key": key, "reason": reason, "queued_at": now}
+            for key in part
+            if key not in held
+        ]
+        if rows:
+            connection.execute(insert(reassessments), rows)
+        asked += len(rows)
+    return asked
 
 
 def waiting(connection: Connection) -> int:

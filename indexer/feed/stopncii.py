@@ -1,4 +1,4 @@
-"""The StopNCII hash exchange, as a feed and as a receiver of feedback.
+"""The StopNCII hash exchange, as a feed and as a receiver of feedback and of hashes.
 
 Its wire format is known from Meta's public client alone; what that client gets wrong
 and we do not has a named test in ``tests/contract`` and ``tests/integration``.
@@ -6,6 +6,7 @@ and we do not has a named test in ``tests/contract`` and ``tests/integration``.
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from indexer.feed.exchange import (
     Request,
     TryAgainError,
 )
-from indexer.feed.records import read_records, read_seconds
+from indexer.feed.records import PDQ_KIND, read_records, read_seconds
 from indexer.model import FeedPage
 from indexer.settings import FeedSettings
 
@@ -28,6 +29,7 @@ EARLIEST_START_S = 10
 
 FETCH = "FetchHashes"
 FEEDBACK = "SubmitFeedback"
+HASHES = "SubmitHashes"
 _FUNCTION_KEY_HEADER = "x-functions-key"
 _SUBSCRIPTION_KEY_HEADER = "Ocp-Apim-Subscription-Key"
 
@@ -95,7 +97,30 @@ class StopNciiFeed:
             {"hashValue": value, "feedbackValue": word, "tags": []} for value, word in feedback
         ]
         body = {"count": len(items), "hashFeedbacks": items}
-        self._exchange.send(self._make_request("POST", FEEDBACK, json=body), self._read_receipt)
+        request = self._make_request("POST", FEEDBACK, json=body)
+        self._exchange.send(request, lambda answer: self._read_receipt(answer, FEEDBACK))
+
+    def submit_hashes(self, digests: Sequence[str], *, word: str, at: datetime) -> None:
+        """Offer PDQ digests in one request; see ``ports.HashReceiver``.
+
+        In lower case, as the feed writes them itself: its records are keyed by the text. The
+        kind is the feed's bare word, which the public client does not send.
+        """
+        if not digests:
+            return
+        items = [
+            {
+                "lastModtimestamp": int(at.timestamp()),
+                "signalType": PDQ_KIND,
+                "hashValue": digest.lower(),
+                "CSPFeedbacks": [{"tags": [], "feedbackValue": word}],
+            }
+            for digest in digests
+        ]
+        request = self._make_request(
+            "POST", HASHES, json={"count": len(items), "hashRecords": items}
+        )
+        self._exchange.send(request, lambda answer: self._read_receipt(answer, HASHES))
 
     def _make_request(
         self,
@@ -179,10 +204,10 @@ class StopNciiFeed:
             return []
         raise self._broken("there is no list hashRecords")
 
-    def _read_receipt(self, answer: Answer) -> None:
-        self._check_status(answer, FEEDBACK, with_token=False)
+    def _read_receipt(self, answer: Answer, endpoint: str) -> None:
+        self._check_status(answer, endpoint, with_token=False)
         if answer.body.strip():  # its shape is not known; that it is JSON is
-            self._parse(answer, FEEDBACK)
+            self._parse(answer, endpoint)
 
     def _check_status(self, answer: Answer, endpoint: str, *, with_token: bool) -> None:
         what, status = f"feed {self.name}, {endpoint}", answer.status

@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
+from delist import submitting
 from delist.build import Delist
 from delist.feedback import DeliveryReport, deliver
 from delist.intake import IntakeReport
@@ -24,7 +25,7 @@ from delist.review import Ruling
 from delist.serving import SuppressionFilter
 from delist.settings import DatabaseSettings, DelistSettings
 from delist.store import cases
-from indexer.errors import FeedError
+from indexer.errors import FeedError, FeedProtocolError
 from indexer.model import (
     DIGESTS_PER_ROW,
     HASHERS,
@@ -36,6 +37,7 @@ from indexer.model import (
     HashedImage,
     Hasher,
     ImageVisit,
+    PartnerFeedback,
     Variant,
     VisitResult,
 )
@@ -133,6 +135,7 @@ class ListFeed:
         status: str = "Received",
         cases: Mapping[str, str] | None = None,
         kind: str = "ImagePDQ",
+        blocked_by: Sequence[str] = (),
     ) -> None:
         """Offer a new snapshot of a record, later than every one before."""
         self.changes += 1
@@ -142,6 +145,7 @@ class ListFeed:
             status=status,
             cases=tuple(CaseStatus(case_ref=r, status=s) for r, s in (cases or {}).items()),
             modified_at=self.changes,
+            feedback=tuple(PartnerFeedback(source=name, value="Blocked") for name in blocked_by),
         )
 
     def fetch_page(self, *, since: int, token: str | None) -> FeedPage:
@@ -151,17 +155,33 @@ class ListFeed:
 
 @dataclass
 class Listener:
-    """A feed that takes feedback, in memory; ``error`` is raised instead of taking it."""
+    """A feed that takes feedback and hashes, in memory; ``error`` is raised instead.
+
+    ``bad`` digests are refused with all that come with them, as StopNCII would.
+    """
 
     words: list[tuple[str, str]] = field(default_factory=list)
+    hashes: list[tuple[str, str]] = field(default_factory=list)
+    bad: set[str] = field(default_factory=set)
     error: FeedError | None = None
     calls: int = 0
 
     def send_feedback(self, feedback: Sequence[tuple[str, str]]) -> None:
         self.calls += 1
+        self._may_fail([digest for digest, _ in feedback])
+        self.words.extend(feedback)
+
+    def submit_hashes(self, digests: Sequence[str], *, word: str, at: datetime) -> None:
+        del at
+        self.calls += 1
+        self._may_fail(digests)
+        self.hashes.extend((digest, word) for digest in digests)
+
+    def _may_fail(self, digests: Sequence[str]) -> None:
         if self.error is not None:
             raise self.error
-        self.words.extend(feedback)
+        if not self.bad.isdisjoint(digests):
+            raise FeedProtocolError("exchange: answered 400")
 
 
 @cache
@@ -262,6 +282,16 @@ class World:
             self.delist.database,
             self.delist.indexer.store,
             {self.feed.name: self.listener},
+            now=self.clock(),
+        )
+
+    def submit(self) -> DeliveryReport:
+        indexer = self.delist.indexer
+        return submitting.deliver(
+            self.delist.database,
+            indexer.store,
+            {self.feed.name: self.listener},
+            indexer.match_digest_list,
             now=self.clock(),
         )
 

@@ -12,6 +12,7 @@ from delist.model import CaseState, Verdict
 from delist.ops.standin import StopNciiStandIn, answer_with
 from delist.review import Ruling
 from delist.settings import DatabaseSettings, load_settings
+from indexer.build import Indexer
 from indexer.errors import FeedProtocolError, FeedSettingsError, FeedUnavailableError
 from tests.fakes.delisting import Clock, Listener, World, digest_of, image_near
 
@@ -307,17 +308,7 @@ def test_stopncii_is_told_over_http(tmp_path: Path) -> None:
             }
         ]
     ) as standin:
-        (tmp_path / "key").write_text("subscription-key")
-        for name in ("FetchHashes", "SubmitFeedback"):
-            (tmp_path / name).write_text(f"{name}-key")
-        (tmp_path / "delist.toml").write_text(
-            f"""
-[feeds.stopncii]
-base_url = "{standin.base_url}"
-subscription_key_file = "key"
-function_key_files = {{ FetchHashes = "FetchHashes", SubmitFeedback = "SubmitFeedback" }}
-"""
-        )
+        configure(tmp_path, standin)
         clock = Clock()
         with Delist(load_settings(tmp_path / "delist.toml"), clock=clock) as delist:
             list(delist.sync_feeds())
@@ -336,3 +327,162 @@ function_key_files = {{ FetchHashes = "FetchHashes", SubmitFeedback = "SubmitFee
         told = [(item["hashValue"], item["feedbackValue"]) for item in standin.feedback]
 
     assert told == [(NEAR.hex(), PENDING), (NEAR.hex(), BLOCKED)]
+
+
+def found_many(world: World, count: int) -> list[str]:
+    """Meet one image of each of many signals; returns their digests."""
+    signals = [digest_of(number) for number in range(count)]
+    world.offer(*signals)
+    world.visit_all(
+        {f"https://site.example/{n}.jpg": image_near({s: 1}) for n, s in enumerate(signals)}
+    )
+    world.take_in()
+    return [signal.hex() for signal in signals]
+
+
+@pytest.mark.parametrize("bad", [{0}, {199}, {7, 8}, {0, 1, 2, 3, 4, 250}])
+def test_a_word_that_is_refused_does_not_hold_up_the_others(world: World, bad: set[int]) -> None:
+    """It is found out at once, counted, and tried again a day later; the others are sent."""
+    digests = found_many(world, 260)
+    world.listener.bad = {digests[number] for number in bad}
+
+    report = world.deliver()
+
+    assert (report.sent, report.refused, report.waiting) == (260 - len(bad), len(bad), len(bad))
+    assert report.failed == {"exchange": "exchange: answered 400"}
+    calls = world.listener.calls
+    world.clock.advance(hours=23)
+    assert (world.deliver().failed, world.listener.calls) == ({}, calls)
+    world.clock.advance(hours=2)
+    world.listener.bad.clear()
+    assert (world.deliver().sent, world.deliver().waiting) == (len(bad), 0)
+
+
+def test_few_requests_find_the_word(world: World) -> None:
+    """One among 200 is found by halving."""
+    digests = found_many(world, 200)
+    world.listener.bad = {digests[123]}
+
+    world.deliver()
+
+    assert world.listener.calls <= 17
+
+
+def test_a_feed_that_refuses_everything_is_not_asked_for_each_word(world: World) -> None:
+    """A page instead of an answer is not the words' fault: all wait, for half a minute."""
+    found_many(world, 200)
+    world.listener.error = FeedProtocolError("exchange: answered text/html instead of JSON")
+
+    report = world.deliver()
+
+    assert (report.sent, report.refused, report.waiting) == (0, 0, 200)
+    assert world.listener.calls < 25
+    world.listener.error = None
+    world.clock.advance(minutes=1)
+    assert world.deliver().sent == 200
+
+
+def test_a_newer_word_is_tried_although_the_last_was_refused(world: World) -> None:
+    """The refusal may have been of the word, not of the hash."""
+    digests = found_many(world, 2)
+    world.listener.bad = {digests[0]}
+    world.deliver()
+    world.listener.bad.clear()
+
+    world.decide(world.case_of("https://site.example/0.jpg"), NCII)
+    report = world.deliver()
+
+    assert (report.sent, report.refused) == (1, 0)
+    assert world.listener.words[-1] == (digests[0], BLOCKED)
+
+
+def test_the_stand_in_refuses_one_word_for_ever(tmp_path: Path) -> None:
+    """Over HTTP: 400 names no item, and the rest arrives all the same."""
+    bad, good = NEAR.hex(), OTHER.hex()
+    records = [
+        {"lastModtimestamp": 1_700_000_000, "signalType": "ImagePDQ", "hashValue": value}
+        | {"hashStatus": "Received", "caseNumbers": {"case-1": "Received"}}
+        for value in (bad, good)
+    ]
+    with StopNciiStandIn(records, refuses=[bad]) as standin:
+        configure(tmp_path, standin)
+        with Delist(load_settings(tmp_path / "delist.toml"), clock=Clock()) as delist:
+            list(delist.sync_feeds())
+            with World(delist.settings.indexer.data_dir) as world:
+                world.visit(URL, image_near({NEAR: 3}))
+                world.visit(SECOND, image_near({OTHER: 3}))
+            delist.take_in()
+
+            report = delist.send_feedback()
+
+    assert (report.sent, report.refused) == (1, 1)
+    assert [item["hashValue"] for item in standin.feedback] == [good]
+
+
+def test_the_stand_in_takes_a_hash_and_offers_it_back(tmp_path: Path) -> None:
+    """Over HTTP: offered under its own key, listed with our word and no case behind it."""
+    with StopNciiStandIn() as standin:
+        configure(tmp_path, standin)
+        with Indexer.open(tmp_path / "delist.toml") as indexer:
+            receiver = indexer.hash_receivers()["stopncii"]
+            receiver.submit_hashes([NEAR.hex().upper()], word=BLOCKED, at=Clock()())
+            indexer.feed_sync("stopncii").run(now=Clock()())
+            (match,) = indexer.match_digest_list([NEAR])[0]
+            with indexer.store.read() as txn:
+                signal = indexer.store.signals.find(txn, match.signal_key)
+
+    assert signal is not None
+    assert (signal.cases, signal.status) == ((), "Received")
+    assert [(entry.source, entry.value) for entry in signal.feedback] == [("Delist", BLOCKED)]
+    assert [request.endpoint for request in standin.requests] == ["SubmitHashes", "FetchHashes"]
+
+
+def test_a_hash_that_a_survivor_reported_keeps_its_case(tmp_path: Path) -> None:
+    """The stand-in does not take a case away because a platform offers the same hash."""
+    record = {
+        "lastModtimestamp": 1_700_000_000,
+        "signalType": "ImagePDQ",
+        "hashValue": NEAR.hex(),
+        "hashStatus": "Active",
+        "caseNumbers": {"case-1": "Active"},
+    }
+    with StopNciiStandIn([record]) as standin:
+        configure(tmp_path, standin)
+        with Indexer.open(tmp_path / "delist.toml") as indexer:
+            indexer.hash_receivers()["stopncii"].submit_hashes(
+                [NEAR.hex()], word=BLOCKED, at=Clock()()
+            )
+        (served,) = standin.state.fetch(start=0, page_size=10, token=None)["hashRecords"]
+
+    assert served["caseNumbers"] == {"case-1": "Active"}
+    assert [entry["source"] for entry in served["CSPFeedbacks"]] == ["Delist"]
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    """Without the function key of SubmitHashes a person is told which one is missing."""
+    with StopNciiStandIn() as standin:
+        configure(tmp_path, standin, endpoints=("FetchHashes", "SubmitFeedback"))
+        with Indexer.open(tmp_path / "delist.toml") as indexer:
+            receiver = indexer.hash_receivers()["stopncii"]
+            with pytest.raises(FeedSettingsError, match="SubmitHashes: is missing"):
+                receiver.submit_hashes([NEAR.hex()], word=BLOCKED, at=Clock()())
+
+
+def configure(
+    folder: Path,
+    standin: StopNciiStandIn,
+    endpoints: tuple[str, ...] = ("FetchHashes", "SubmitFeedback", "SubmitHashes"),
+) -> None:
+    """Write a configuration with the stand-in as its feed."""
+    (folder / "key").write_text("subscription-key")
+    for name in endpoints:
+        (folder / name).write_text(f"{name}-key")
+    keys = ", ".join(f'{name} = "{name}"' for name in endpoints)
+    (folder / "delist.toml").write_text(
+        f"""
+[feeds.stopncii]
+base_url = "{standin.base_url}"
+subscription_key_file = "key"
+function_key_files = {{ {keys} }}
+"""
+    )

@@ -48,6 +48,8 @@ class FeedState:
         token_life_s: seconds after which a page token is refused.
         repeats: records of a page that come again on the next one.
         rewind_s: how far the last page's ``nextSetTimestamp`` lies behind the latest record.
+        refuses: hash values that are never taken: a request that holds one is answered 400, which
+            names none.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class FeedState:
         token_life_s: int = 3600,
         repeats: int = 1,
         rewind_s: int = 20,
+        refuses: Iterable[str] = (),
     ) -> None:
+        self.refuses = frozenset(refuses)
         self.feedback: list[dict[str, Any]] = []
         self._now, self._source = now, source
         self._page_size_cap, self._token_life_s = page_size_cap, token_life_s
@@ -123,6 +127,7 @@ class FeedState:
             _check_feedback(item)
             if not isinstance(item.get("hashValue"), str):
                 raise BadRequestError("hashValue is missing")
+        self._check_values(items)
         with self._lock:
             for item in items:
                 self.feedback.append(item)
@@ -141,14 +146,32 @@ class FeedState:
                 raise BadRequestError("signalType is not a known word")
             for feedback in item.get("CSPFeedbacks", ()):
                 _check_feedback(feedback)
-        for item in items:
-            feedbacks = [
-                {**feedback, "source": self._source} for feedback in item.get("CSPFeedbacks", ())
-            ]
-            # No case stands behind a platform's own hash; the empty map comes as a list.
-            rest = {"hashStatus": "Received", "caseNumbers": [], "CSPFeedbacks": feedbacks}
-            self.put({**item, "lastModtimestamp": self._now(), **rest})
+            if not isinstance(item.get("hashValue"), str):
+                raise BadRequestError("hashValue is missing")
+        self._check_values(items)
+        with self._lock:
+            for item in items:
+                self._take_hash(item)
         return {"count": len(items)}
+
+    def _take_hash(self, item: dict[str, Any]) -> None:
+        """Hold a platform's own hash; one that is held keeps its cases."""
+        key = json.dumps([item.get("signalType"), item["hashValue"]])
+        held = self._held[key].record if key in self._held else {}
+        ours = [{**feedback, "source": self._source} for feedback in item.get("CSPFeedbacks", ())]
+        others = [
+            feedback
+            for feedback in held.get("CSPFeedbacks") or ()
+            if feedback.get("source") != self._source
+        ]
+        # No case stands behind a platform's own hash; the empty map comes as a list.
+        new = {"hashStatus": "Received", "caseNumbers": []}
+        feedbacks = {"CSPFeedbacks": [*others, *ours]}
+        self.put({**new, **item, **held, **feedbacks, "lastModtimestamp": self._now()})
+
+    def _check_values(self, items: Iterable[dict[str, Any]]) -> None:
+        if any(item["hashValue"] in self.refuses for item in items):
+            raise BadRequestError("the request is not valid")
 
     def _apply(self, item: dict[str, Any]) -> None:
         ours = {
