@@ -151,7 +151,7 @@ class FactsReader:
             found = (
                 signal,
                 SignalFacts(
-                    blocked=max(0, said.get(BLOCKED.lower(), 0) - self._own(match.signal_key)),
+                    blocked=max(0, said.get(BLOCKED.lower(), 0) - self._own(signal_key)),
                     not_blocked=said.get(NOT_BLOCKED.lower(), 0),
                     benign=signal is not None
                     and signal.kind == FEED_KIND_PDQ
