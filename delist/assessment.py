@@ -18,7 +18,7 @@ repeated at any time: what is in line already is left as it is.
 import json
 import secrets
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 
 import lmdb
@@ -28,7 +28,7 @@ from delist import braking, emission, feedback
 from delist.errors import PolicyChangedError
 from delist.facts import FactsReader, Sources, Supposed
 from delist.giving_back import GivingBack
-from delist.grouping import find_group
+from delist.grouping import find_group, reach_of
 from delist.model import (
     Action,
     Basis,
@@ -62,12 +62,14 @@ class Rules:
             when another one was applied must not be done under this one. None: as if in force.
         review_hours: that a person has to decide.
         sources: of facts.
+        sample_key: secret that draws decisions for a blind second review; empty: none is drawn.
     """
 
     policy: Policy
     policy_id: int | None = None
     review_hours: int
     sources: Sources
+    sample_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +122,14 @@ class Assessor:
         now: datetime,
         supposed: Supposed | None = None,
     ) -> None:
-        if rules.policy_id not in {None, policies.newest_id(connection)}:
-            raise PolicyChangedError
         self._store = store
         self._image_txn = image_txn
         self._connection = connection
         self._policy = rules.policy
         self._review_hours = rules.review_hours
         self._now = now
+        if rules.policy_id not in {None, policies.newest_id(connection)}:
+            raise PolicyChangedError
         self._supposed = Supposed() if supposed is None else supposed
         self._facts = FactsReader(
             store,
@@ -214,6 +216,12 @@ class Assessor:
         """Say how many automatic acts were counted today beside a view's basis, and the caps."""
         return self._facts.budget(view.basis) if view.basis is not None else {}
 
+    def with_reach(self, case: Case) -> Case:
+        """Return a stored case with its reach as it is now: near-duplicates may have come since."""
+        counted = case.state is not CaseState.WITHDRAWN
+        reach = reach_of(self._connection, self._store, self._image_txn, case, counted=counted)
+        return replace(case, reach=reach)
+
     def tell_feeds(self) -> None:
         """Queue what the feeds are to be told of the signals of all assessed cases."""  # (6)
         for signal_key, feed in sorted(self._touched.items()):
@@ -274,9 +282,9 @@ class Assessor:
                 site=site_of(record.image_url),
                 path=place_of(record.image_url),
             )
-        pages = len(self._store.images.pages(self._image_txn, record.key))
-        others = cases.group_size(self._connection, case.group_id) - (0 if new else 1)
-        return replace(case, reach=max(1, pages) + max(0, others))
+        counted = not new and case.state is not CaseState.WITHDRAWN
+        reach = reach_of(self._connection, self._store, self._image_txn, case, counted=counted)
+        return replace(case, reach=reach)
 
     def _merged(self, held: CaseMatch | None, match: Match) -> CaseMatch:
         fresh = CaseMatch(

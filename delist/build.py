@@ -15,18 +15,20 @@ from delist import access, feedback, reporting, review, submitting
 from delist.appeal_desk import AppealDesk
 from delist.assessment import Rules
 from delist.benign import BenignBank
-from delist.errors import PolicyChangedError, UnknownCaseError
+from delist.desk import CaseFile, Desk
+from delist.errors import PolicyChangedError
 from delist.facts import Sources
 from delist.feedback import DeliveryReport
 from delist.governance import Governance
 from delist.intake import Intake, IntakeReport
-from delist.model import Case, Decision, SuppressionRecord
+from delist.model import Case, SuppressionRecord
 from delist.policy import Policy, parse_policy
 from delist.reporting import SurvivorReport
 from delist.review import Ruling
 from delist.serving import SuppressionFilter
 from delist.settings import DelistSettings, load_settings
-from delist.store import Database, cases, ledger, outbox, policies, submissions
+from delist.store import Database, audit, cases, ledger, outbox, policies, submissions
+from delist.store.audit import AuditEntry
 from indexer.build import Indexer, utc_now
 from indexer.compaction import CompactionReport
 from indexer.errors import FeedError
@@ -45,17 +47,6 @@ class FailedSync:
 
     feed: str
     error: FeedError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseFile:
-    """Everything that a reviewer needs about one case."""
-
-    case: Case
-    decisions: Sequence[Decision]
-    records: Sequence[SuppressionRecord]
-    page_urls: Sequence[str]
-    alias_urls: Sequence[str]
 
 
 def _never() -> bool:
@@ -120,6 +111,7 @@ class Delist:
             policy=policy,
             policy_id=number,
             review_hours=self.settings.review.hours,
+            sample_key=self._sample_key,
             sources=Sources(
                 evidence=self.indexer.evidence_session().evidence,
                 bank=self._bank,
@@ -137,6 +129,22 @@ class Delist:
             rules=self.rules,
             clock=self.clock,
         )
+
+    @property
+    def desk(self) -> Desk:
+        """What reviewers do."""
+        return Desk(
+            self.indexer.store,
+            self.database,
+            rules=self.rules,
+            settings=self.settings.review,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def _sample_key(self) -> bytes:
+        path = self.settings.indexer.data_dir / "secrets" / "blind-sample-key"
+        return load_or_create_secret(path)
 
     @cached_property
     def _access_secret(self) -> bytes:
@@ -255,18 +263,7 @@ class Delist:
         Raises:
             UnknownCaseError: no case has this id.
         """
-        with self.database.read() as connection, self.indexer.store.read() as txn:
-            case = cases.find(connection, case_id)
-            if case is None:
-                raise UnknownCaseError("no case has this id; `delist cases list --all` shows them")
-            images, image_key = self.indexer.store.images, bytes.fromhex(case.image_key)
-            return CaseFile(
-                case=case,
-                decisions=cases.decisions_of(connection, case_id),
-                records=ledger.of_case(connection, case_id),
-                page_urls=images.pages(txn, image_key),
-                alias_urls=images.aliases(txn, image_key),
-            )
+        return self.desk.case_file(case_id)
 
     def evidence(self, case: Case) -> dict[str, Evidence]:
         """Say what else can be said about a case's matches, by signal; see ``Evidence``."""
@@ -289,6 +286,20 @@ class Delist:
         """
         with self.database.read() as connection:
             return ledger.verify(connection)
+
+    def audit_entries(self, after: int = 0, *, subject: str | None = None) -> Iterator[AuditEntry]:
+        """Iterate over the audit log behind a number, of one subject or all."""
+        with self.database.read() as connection:
+            yield from audit.after(connection, after, subject=subject)
+
+    def verify_audit_log(self) -> int:
+        """Check the audit log; returns the number of entries.
+
+        Raises:
+            LedgerError: an edit, a gap or a changed order.
+        """
+        with self.database.read() as connection:
+            return audit.verify(connection)
 
     def suppression_filter(self) -> SuppressionFilter:
         """Open the filter that result pages ask, on the same case store."""

@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from delist.benign import rows_of
+from delist.model import Case
 from delist.store import cases
 from indexer.model import DIGEST_BYTES, DIGESTS_PER_ROW, VARIANTS, ImageRecord
 from indexer.store import Store
@@ -43,12 +44,27 @@ def find_group(
         other = store.images.find(txn, bytes.fromhex(image_key))
         if other is None or other.key == record.key or not other.rows:
             continue
+        if not cases.leads(group_id, other.sha256.hex()):
+            continue  # its bytes have changed, and its case has not followed yet
         raw = rows_of(store.images.rows(txn, other)[:1])
         upright = np.frombuffer(raw, np.uint64).reshape(DIGESTS_PER_ROW, _WORDS)[_UPRIGHT, :]
         differing = np.bitwise_count(own[:, None, :] ^ upright[None, :, :])
         if int(differing.sum(axis=2, dtype=np.int64).min()) <= NEAR_BITS:
             return group_id
     return None
+
+
+def reach_of(
+    connection: Connection, store: Store, txn: lmdb.Transaction, case: Case, *, counted: bool
+) -> int:
+    """Return how many pages and near-duplicates show a case's image now; at least 1.
+
+    Args:
+        counted: whether the case itself is stored as one of its group.
+    """
+    pages = len(store.images.pages(txn, bytes.fromhex(case.image_key)))
+    others = cases.group_size(connection, case.group_id) - counted
+    return max(1, pages) + max(0, others)
 
 
 def _same_bytes(

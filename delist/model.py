@@ -56,6 +56,8 @@ class RulingKind(StrEnum):
     """Again, by a second reviewer who did not see the first decision. Decides nothing by itself."""
     APPEAL = "appeal"
     """After an appeal, by another person than before."""
+    UNDO = "undo"
+    """The same person takes back what they decided last. Has no verdict."""
 
 
 class RecordAction(StrEnum):
@@ -166,7 +168,8 @@ class Decision:
     """One decision on a case, by policy or by a person.
 
     Attributes:
-        verdict: None when the policy decided: it never says what an image shows.
+        verdict: None when the policy decided, which never says what an image shows, and when
+            somebody took a decision back.
         actor: a person's name, or ``policy``.
         kind: in what part it was made.
         needs: how many people had to agree when it was made.

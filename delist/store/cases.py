@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, literal, or_, select, tuple_, update
 
 from delist.model import (
     Action,
@@ -17,14 +17,20 @@ from delist.model import (
     Support,
     Verdict,
 )
-from delist.store.tables import case_matches, cases, decisions
+from delist.store.tables import UtcDateTime, case_matches, cases, decisions
 
 _CONTENT_CHARS = 16
+_BATCH = 500
 
 
 def own_group(case: Case) -> str:
     """Name the group that a case leads with the bytes that are there now."""
     return case.id + case.content_sha256[:_CONTENT_CHARS]
+
+
+def leads(group_id: str, content_sha256: str) -> bool:
+    """Whether a group's name says that its first image had these bytes."""
+    return group_id.endswith(content_sha256[:_CONTENT_CHARS])
 
 
 def find(connection: Connection, case_id: str) -> Case | None:
@@ -70,13 +76,16 @@ def decisions_of(connection: Connection, case_id: str) -> list[Decision]:
 
 
 def rulings(connection: Connection, case_id: str, *, content_sha256: str) -> list[Decision]:
-    """Load people's decisions on one content version of a case's image, the oldest first."""
+    """Load people's decisions on one content version of a case's image, the oldest first.
+
+    Also those that took one back.
+    """
     found = connection.execute(
         select(decisions)
         .where(
             decisions.c.case_id == case_id,
             decisions.c.content_sha256 == content_sha256,
-            decisions.c.verdict.is_not(None),
+            or_(decisions.c.verdict.is_not(None), decisions.c.kind == RulingKind.UNDO.value),
         )
         .order_by(decisions.c.id)
     )
@@ -84,13 +93,20 @@ def rulings(connection: Connection, case_id: str, *, content_sha256: str) -> lis
 
 
 def every(connection: Connection, *, awaiting_person: bool) -> Iterator[Case]:
-    """Iterate over cases: those that wait for a person, as in the queue, or all, by deadline."""
+    """Iterate over cases: those that wait for a person, as in the queue, or all, by deadline.
+
+    A page of them at a time is in memory, and each page is found by an index.
+    """
+    order = cases.c.queue_at if awaiting_person else cases.c.deadline_at
+    chosen = select(cases).order_by(order, cases.c.id).limit(_BATCH)
     if awaiting_person:
-        chosen = select(cases).where(cases.c.awaits_person)
-        chosen = chosen.order_by(cases.c.queue_at, cases.c.id)
-    else:
-        chosen = select(cases).order_by(cases.c.deadline_at, cases.c.id)
-    yield from _with_matches(connection, connection.execute(chosen).all())
+        chosen = chosen.where(cases.c.awaits_person)
+    page = connection.execute(chosen).all()
+    while page:
+        yield from _with_matches(connection, page)
+        last = page[-1]
+        place = tuple_(literal(last._mapping[order.name], UtcDateTime), literal(last.id))  # noqa: SLF001 - SQLAlchemy's public name for it
+        page = connection.execute(chosen.where(tuple_(order, cases.c.id) > place)).all()
 
 
 def supported_by(connection: Connection, signal_keys: Iterable[str]) -> list[Case]:
@@ -158,22 +174,6 @@ def matched_sites(
     return list(connection.scalars(found))
 
 
-def group(connection: Connection, group_id: str, *, limit: int) -> list[Case]:
-    """Load the cases of one group of near-duplicates, the oldest first."""
-    found = connection.execute(
-        select(cases)
-        .where(cases.c.group_id == group_id)
-        .order_by(cases.c.opened_at, cases.c.id)
-        .limit(limit)
-    ).all()
-    return list(_with_matches(connection, found))
-
-
-def group_size(connection: Connection, group_id: str) -> int:
-    """Count the cases of a group of near-duplicates that a live signal stands behind."""
-    found = select(func.count()).select_from(cases)
-    found = found.where(cases.c.group_id == group_id, cases.c.state != CaseState.WITHDRAWN.value)
-    return int(connection.scalar(found) or 0)
 def matched_contents(
     connection: Connection, signal_key: str, *, since: datetime, limit: int
 ) -> int:
@@ -216,6 +216,22 @@ def total(connection: Connection) -> int:
     return int(connection.scalar(select(func.count()).select_from(cases)) or 0)
 
 
+def group(connection: Connection, group_id: str, *, limit: int) -> list[Case]:
+    """Load the cases of one group of near-duplicates, the oldest first."""
+    found = connection.execute(
+        select(cases)
+        .where(cases.c.group_id == group_id)
+        .order_by(cases.c.opened_at, cases.c.id)
+        .limit(limit)
+    ).all()
+    return list(_with_matches(connection, found))
+
+
+def group_size(connection: Connection, group_id: str) -> int:
+    """Count the cases of a group of near-duplicates that a live signal stands behind."""
+    found = select(func.count()).select_from(cases)
+    found = found.where(cases.c.group_id == group_id, cases.c.state != CaseState.WITHDRAWN.value)
+    return int(connection.scalar(found) or 0)
 
 
 def group_verdicts(connection: Connection, group_id: str, *, but: str) -> dict[Verdict, int]:
@@ -249,9 +265,8 @@ def _load_one(connection: Connection, condition: Any) -> Case | None:  # noqa: A
 
 
 def _with_matches(connection: Connection, rows: Sequence[Row[Any]]) -> Iterator[Case]:
-    batch = 500
-    for start in range(0, len(rows), batch):
-        part = rows[start : start + batch]
+    for start in range(0, len(rows), _BATCH):
+        part = rows[start : start + _BATCH]
         matches: dict[str, list[CaseMatch]] = {row.id: [] for row in part}
         found = connection.execute(
             select(case_matches)

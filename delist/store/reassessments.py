@@ -12,9 +12,8 @@ from sqlalchemy.types import String
 from delist.model import Support
 from delist.store.tables import UtcDateTime, case_matches, cases, reassessments
 
-_KEYS_AT_ONCE = 500
-
 _BATCH = 500
+_KEYS_AT_ONCE = 500
 
 
 def ask_for_all(connection: Connection, *, reason: str, now: datetime) -> int:
@@ -84,6 +83,21 @@ def take(connection: Connection, *, limit: int) -> list[str]:
         connection.scalars(
             select(reassessments.c.image_key)
             .order_by(reassessments.c.queued_at, reassessments.c.image_key)
+            .limit(limit)
+        )
+    )
+    drop(connection, found)
+    return found
+
+
+def take_group(connection: Connection, group_id: str, *, limit: int) -> list[str]:
+    """Take image keys of one group of near-duplicates off the list."""
+    found = list(
+        connection.scalars(
+            select(reassessments.c.image_key)
+            .join(cases, cases.c.image_key == reassessments.c.image_key)
+            .where(cases.c.group_id == group_id)
+            .order_by(reassessments.c.image_key)
             .limit(limit)
         )
     )

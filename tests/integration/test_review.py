@@ -213,13 +213,15 @@ def test_a_match_that_is_not_taken_in_yet_is_covered(world: World) -> None:
     assert world.state_of(URL) is CaseState.DISMISSED
 
 
-def test_one_case_does_not_touch_another(world: World) -> None:
-    """The same picture at another URL is another case."""
+def test_one_case_does_not_decide_another(world: World) -> None:
+    """The same picture at another URL is another case; what was dismissed waits for a person."""
     other = "https://mirror.example/a.jpg"
     case_id = found(world)
     found(world, url=other, name="another copy")
+    assert world.results.is_suppressed(other)
     world.decide(case_id, Verdict.NOT_NCII)
 
     assert not world.results.is_suppressed(URL)
-    assert world.results.is_suppressed(other)
-    assert world.case_of(other).verdict is None
+    assert not world.results.is_suppressed(other)
+    case = world.case_of(other)
+    assert (case.state, case.verdict, case.awaits_person) == (CaseState.OPEN, None, True)
