@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -28,6 +29,9 @@ from sqlalchemy.types import TypeDecorator
 
 HEAD = "0002"
 """The newest migration; ``alembic_version`` holds it when the store is up to date."""
+
+_Sequence = BigInteger().with_variant(Integer(), "sqlite")
+"""A number that grows for ever; SQLite's integers have 64 bits anyway."""
 
 _LONG_AGO = "1970-01-01 00:00:00+00:00"
 """Default of a column that a migration adds and fills; SQLite cannot lose it again."""
@@ -128,7 +132,7 @@ decisions = Table(
 suppression_records = Table(
     "suppression_records",
     metadata,
-    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", _Sequence, primary_key=True, autoincrement=False),
     Column("id", String(32), nullable=False, unique=True),
     Column("action", String(16), nullable=False),
     Column("state", String(16), nullable=False),
@@ -154,7 +158,7 @@ ledger_head = Table(
     "ledger_head",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("sequence", Integer, nullable=False),
+    Column("sequence", _Sequence, nullable=False),
     Column("hash", String(64), nullable=False),
 )
 
@@ -162,7 +166,7 @@ log_positions = Table(
     "log_positions",
     metadata,
     Column("log", String(32), primary_key=True),
-    Column("sequence", Integer, nullable=False),
+    Column("sequence", _Sequence, nullable=False),
 )
 
 access_codes = Table(
@@ -324,7 +328,7 @@ submission_roots = Table(
 audit_log = Table(
     "audit_log",
     metadata,
-    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", _Sequence, primary_key=True, autoincrement=False),
     Column("at", UtcDateTime, nullable=False),
     Column("actor", String(200), nullable=False),
     Column("act", String(64), nullable=False),
@@ -338,6 +342,6 @@ audit_head = Table(
     "audit_head",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("sequence", Integer, nullable=False),
+    Column("sequence", _Sequence, nullable=False),
     Column("hash", String(64), nullable=False),
 )

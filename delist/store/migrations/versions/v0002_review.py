@@ -7,6 +7,7 @@ revision = "0002"
 down_revision = "0001"
 
 _TIME = sa.DateTime(timezone=True)
+_SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _APPEND_ONLY = "the audit log is append-only"
 
 
@@ -18,6 +19,7 @@ def upgrade() -> None:
     _people()
     _submissions()
     _audit_log()
+    _long_sequences()
 
 
 def _cases() -> None:
@@ -243,7 +245,7 @@ def _submissions() -> None:
 def _audit_log() -> None:
     op.create_table(
         "audit_log",
-        sa.Column("sequence", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
         sa.Column("at", _TIME, nullable=False),
         sa.Column("actor", sa.String(200), nullable=False),
         sa.Column("act", sa.String(64), nullable=False),
@@ -257,7 +259,7 @@ def _audit_log() -> None:
     op.create_table(
         "audit_head",
         sa.Column("id", sa.Integer, autoincrement=False, nullable=False),
-        sa.Column("sequence", sa.Integer, nullable=False),
+        sa.Column("sequence", _SEQUENCE, nullable=False),
         sa.Column("hash", sa.String(64), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_audit_head"),
     )
@@ -276,3 +278,11 @@ def _audit_log() -> None:
         "CREATE TRIGGER audit_log_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log "
         "FOR EACH STATEMENT EXECUTE FUNCTION audit_log_refuse()"
     )
+
+
+def _long_sequences() -> None:
+    """Numbers that grow for ever get 64 bits, which SQLite's integers have anyway."""
+    if op.get_bind().dialect.name == "sqlite":
+        return
+    for table in ("log_positions", "suppression_records", "ledger_head"):
+        op.alter_column(table, "sequence", existing_type=sa.Integer, type_=sa.BigInteger)
