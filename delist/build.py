@@ -17,6 +17,7 @@ from delist.assessment import Rules
 from delist.benign import BenignBank
 from delist.desk import CaseFile, Desk
 from delist.errors import PolicyChangedError
+from delist.direct import DirectReports
 from delist.facts import Sources
 from delist.feedback import DeliveryReport
 from delist.governance import Governance
@@ -145,6 +146,11 @@ class Delist:
     def _sample_key(self) -> bytes:
         path = self.settings.indexer.data_dir / "secrets" / "blind-sample-key"
         return load_or_create_secret(path)
+
+    @cached_property
+    def direct(self) -> DirectReports:
+        """What people report to us directly."""
+        return DirectReports(self.indexer.store, self.database, self.clock)
 
     @cached_property
     def _access_secret(self) -> bytes:

@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 
 from delist.model import Case, CaseMatch, Verdict
 from delist.offered import VARIANT, upright_digest
-from delist.policy import Policy
+from delist.policy import DIRECT_FEED, Policy
 from delist.rulings import standing_of
 from delist.store import cases, reassessments, submissions
 from delist.store.submissions import Submission
@@ -89,6 +89,7 @@ class GivingBack:
         rows = submissions.of_case(self._connection, case.id) if self._any else []
         touched = dict(self._kept_up(case, rows))
         offered = {row.feed for row in rows if row.content_sha256 == case.content_sha256}
+        offered.add(DIRECT_FEED)  # nobody to offer it to
         if self._offers and case.verdict is Verdict.NCII and record is not None:
             for feed in sorted({match.feed for match in case.active_matches} - offered):
                 touched.update(self._offered(case, record, feed))

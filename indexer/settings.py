@@ -164,6 +164,8 @@ STOPNCII_ENDPOINTS = ("FetchHashes", "SubmitFeedback", "SubmitHashes")
 INDEXER_SECTIONS = ("data_dir", "store", "matching", "hashing", "scan", "feeds")
 FAST, DEEP, POLICY = "fast", "deep", "policy"
 TIERS = (FAST, DEEP, POLICY)
+RESERVED_FEED = "direct"
+"""What people report to the engine itself: `delist direct`. No feed to be synced has its name."""
 _FEED_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
@@ -309,6 +311,10 @@ def _read_feeds(tables: Any, *, base_dir: Path) -> tuple[FeedSettings, ...]:  # 
         # The name is part of keys in the store, which have a largest length, and of log fields.
         if not _FEED_NAME.fullmatch(name):
             raise SettingsError("feeds: a feed's name has 1 to 64 letters, digits, . _ or -")
+        if name == RESERVED_FEED:
+            raise SettingsError(
+                f"feeds.{name}: this name is for what `delist direct` adds; choose another"
+            )
         if not isinstance(table, dict):
             raise SettingsError(f"feeds.{name}: a table [feeds.{name}] is needed")
         if "name" in table:

@@ -24,6 +24,7 @@ from delist.cli import (
     bench,
     brakes,
     cases,
+    direct,
     evaluating,
     feeds,
     images,
@@ -52,7 +53,7 @@ app = typer.Typer(
 )
 for module in (
     service, feeds, images, cases, suppressions, survivors, audit, appeals, policies, brakes,
-    banks, upkeep, bench, evaluating,
+    banks, upkeep, bench, evaluating, direct,
 ):  # fmt: skip
     module.register(app)
 
