@@ -144,8 +144,8 @@ def open_for_survivor(
         if case is None or live.isdisjoint(m.signal_key for m in case.active_matches):
             raise UsageError("no image of this case has this address")
         if not can_be_asked(asks, case.state):
-            state = "is not away from" if asks is Asks.LIFT else "was not dismissed for"
-            raise UsageError(f"the image {state} results, so there is nothing to look at again")
+            state = "is not away from results" if asks is Asks.LIFT else "was not dismissed"
+            raise UsageError(f"the image {state}, so there is nothing to look at again")
         _check_quota(desk, connection, Party.SURVIVOR, case_key, case.id, now=now)
         record = emission.effective(ledger.of_case(connection, case.id)).get(image_url)
         appeal = Appeal(
