@@ -44,6 +44,7 @@ class CaseFile:
     records: Sequence[SuppressionRecord]
     page_urls: Sequence[str]
     alias_urls: Sequence[str]
+    provenance: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,12 +233,14 @@ class Desk:
         images, image_key = self._store.images, bytes.fromhex(case.image_key)
         with self._store.read() as txn:
             reach = reach_of(connection, self._store, txn, case, counted=counted)
+            record = images.find(txn, image_key)
             return CaseFile(
                 case=replace(case, reach=reach),
                 decisions=cases.decisions_of(connection, case_id),
                 records=ledger.of_case(connection, case_id),
                 page_urls=images.pages(txn, image_key),
                 alias_urls=images.aliases(txn, image_key),
+                provenance=record.provenance if record else (),
             )
 
     def _view(

@@ -117,6 +117,7 @@ class FactsReader:
             prior_reputable=not prior.isdisjoint(self._policy.doubt.reputable_sites),
             site=self._site(case),
             group=self._group(case),
+            provenance=record.provenance if record else (),
             budget_left=acted_before or self._budget_left(matches),
         )
 

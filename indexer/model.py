@@ -168,6 +168,8 @@ class HashedImage:
         md5: of the encoded bytes, 16 bytes, of a video; empty for a picture.
         traits: one for each row: what evidence is made from (``hashing.traits``); empty where
             it was not made.
+        provenance: marks of origin in the file, unchecked (``hashing.origin``): ``c2pa``,
+            ``iptc:digitalCapture``.
         reduced: for the deep tier, in memory only and never stored: what is left of the pixels
             until the image has been matched (``hashing.guesses.Reduced``), else None.
     """
@@ -183,6 +185,7 @@ class HashedImage:
     incomplete: Refusal | None = None
     md5: bytes = field(default=b"", repr=False)
     traits: tuple[bytes, ...] = field(default=(), repr=False)
+    provenance: tuple[str, ...] = ()
     reduced: Any = field(default=None, repr=False, compare=False)
 
     def label(self, row: int) -> RowLabel:
@@ -238,6 +241,7 @@ class ImageRecord:
             0 where it has not.
         traits: as of ``HashedImage``, in the order of ``rows``. Versions before 4 had none.
         md5: as of ``HashedImage``. Versions before 5 had none.
+        provenance: as of ``HashedImage``. Versions before 6 had none.
     """
 
     key: bytes
@@ -258,6 +262,7 @@ class ImageRecord:
     searched_to: int = since(3, 0)
     traits: tuple[bytes, ...] = since(4, (), private=True)
     md5: bytes = since(5, b"", private=True)
+    provenance: tuple[str, ...] = since(6, ())
 
     @property
     def lacks_md5(self) -> bool:

@@ -164,6 +164,7 @@ class VisitRecorder:
             searched_to=searched.version if searched else 0,
             traits=hashed.traits,
             md5=hashed.md5,
+            provenance=hashed.provenance,
         )
         images.put(writing.txn, record)
         images.files.replace(writing.txn, key, held=held.md5 if held else b"", md5=hashed.md5)
@@ -183,6 +184,7 @@ class VisitRecorder:
             seen_at=writing.now,
             searched_to=searched.version if searched else held.searched_to,
             traits=held.traits or (visit.hashed.traits if visit.hashed else ()),
+            provenance=visit.hashed.provenance if visit.hashed else held.provenance,
         )
         self._store.images.put(writing.txn, record)
         return record

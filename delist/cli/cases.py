@@ -228,6 +228,7 @@ def _shown(delist: "Delist", view: "CaseView") -> dict[str, Any]:
         "image_url": case.image_url,
         "alias_urls": list(file.alias_urls),
         "page_urls": list(file.page_urls),
+        "provenance": list(file.provenance),
         "group": [_member(member) for member in view.members],
         "matches": [
             document_of(match, "content_sha256")

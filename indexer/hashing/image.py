@@ -10,6 +10,7 @@ from indexer.hashing.decode import decode
 from indexer.hashing.guesses import reduce
 from indexer.hashing.modes import Pixels
 from indexer.hashing.opening import Limits
+from indexer.hashing.origin import marks_of
 from indexer.hashing.parts import Head, Layer
 from indexer.hashing.paths import cpp_blocks, web_blocks
 from indexer.hashing.pdq import Block, quality_of
@@ -89,6 +90,7 @@ def hash_image(
         height=head.height,
         incomplete=incomplete,
         traits=tuple(rows.traits),
+        provenance=marks_of(data),
         reduced=reduced,
     )
 
