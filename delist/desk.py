@@ -31,7 +31,7 @@ from delist.store.blind import CASE_VIEWED, open_for
 from indexer.store import Store
 
 _MOST_MEMBERS = 1_000
-_PAGE = 200
+_PAGE = 50
 _TWO = 2
 
 

@@ -7,7 +7,15 @@ from datetime import datetime
 from delist.assessment import Assessor, Rules
 from delist.errors import UsageError
 from delist.model import Case, RulingKind
-from delist.review import Ruling, check_decidable, checked_ruling, decide, follow, get_case, rule
+from delist.review import (
+    Ruling,
+    check_decidable,
+    checked_ruling,
+    decide_one,
+    follow,
+    get_case,
+    rule,
+)
 from delist.store import Database, queue
 from indexer.store import Store
 
@@ -59,33 +67,41 @@ def decide_group(
     Raises:
         UnknownCaseError, UsageError: as ``review.decide``, for the case itself.
     """
-    case = decide(store, database, case_id, ruling, rules=rules, now=now)
+    with database.read() as connection:
+        # As they are now, while somebody looks: what changes later is left out.
+        members = queue.waiting_in_group(connection, get_case(connection, case_id))
+    case = decide_one(store, database, case_id, ruling, rules=rules, now=now)
     for_others = checked_ruling(ruling)
     reason = f"near-duplicate of {case.id}: {for_others.reason}"
     for_others = replace(for_others, reason=reason, seen="")
-    with database.read() as connection:
-        waiting = queue.waiting_in_group(connection, case.group_id, but=case.id)
     decided: list[Case] = []
     left_out: list[LeftOut] = []
-    for start in range(0, len(waiting), _BATCH):
+    for start in range(0, len(members), _BATCH):
         with database.write() as connection, store.read() as txn:
             assessor = Assessor(store, txn, connection, rules=rules, now=now)
-            for member_id in waiting[start : start + _BATCH]:
+            for member_id, content_sha256 in members[start : start + _BATCH]:
                 member = get_case(connection, member_id)
-                if not member.awaits_person or member.group_id != case.group_id:
+                if not member.awaits_person:
                     continue  # somebody, or intake, came before
                 try:
+                    _check_same(member, case, content_sha256)
                     check_decidable(
                         connection, store, txn, assessor, member, for_others, rules=rules, now=now
                     )
                 except UsageError as error:
                     left_out.append(LeftOut(case_id=member_id, reason=str(error)))
-                else:
-                    kind = RulingKind.REVIEW
-                    outcome = rule(
-                        connection, assessor, member, for_others, kind=kind, rules=rules, now=now
-                    )
-                    decided.append(outcome.case)
+                    continue
+                kind = RulingKind.REVIEW
+                outcome = rule(
+                    connection, assessor, member, for_others, kind=kind, rules=rules, now=now
+                )
+                decided.append(outcome.case)
             assessor.tell_feeds()
     follow(store, database, case.group_id, rules=rules, now=now)
     return GroupDecision(case=case, decided=decided, left_out=left_out)
+
+
+def _check_same(member: Case, case: Case, content_sha256: str) -> None:
+    """Make sure that a near-duplicate is what it was while somebody looked."""
+    if (member.group_id, member.content_sha256) != (case.group_id, content_sha256):
+        raise UsageError("the image has changed since; look at it by itself")

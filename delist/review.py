@@ -65,6 +65,21 @@ def decide(
             any more, somebody else is at work on it, other bytes are there than those that it
             was shown with, or the same person decides again where another one is needed.
     """
+    case = decide_one(store, database, case_id, ruling, rules=rules, now=now)
+    follow(store, database, case.group_id, rules=rules, now=now)
+    return case
+
+
+def decide_one(
+    store: Store,
+    database: Database,
+    case_id: str,
+    ruling: Ruling,
+    *,
+    rules: Rules,
+    now: datetime,
+) -> Case:
+    """As ``decide``, but near-duplicates wait for ``follow`` or intake."""
     ruling = checked_ruling(ruling)
     with database.write() as connection, store.read() as txn:
         case = get_case(connection, case_id)
@@ -74,7 +89,6 @@ def decide(
             connection, assessor, case, ruling, kind=RulingKind.REVIEW, rules=rules, now=now
         )
         assessor.tell_feeds()
-    follow(store, database, outcome.case.group_id, rules=rules, now=now)
     return outcome.case
 
 

@@ -20,7 +20,7 @@ from delist.model import (
 from delist.store.tables import UtcDateTime, case_matches, cases, decisions
 
 _CONTENT_CHARS = 16
-_BATCH = 500
+_FIRST_BATCH, _BATCH = 50, 500
 
 
 def own_group(case: Case) -> str:
@@ -98,15 +98,16 @@ def every(connection: Connection, *, awaiting_person: bool) -> Iterator[Case]:
     A page of them at a time is in memory, and each page is found by an index.
     """
     order = cases.c.queue_at if awaiting_person else cases.c.deadline_at
-    chosen = select(cases).order_by(order, cases.c.id).limit(_BATCH)
+    chosen = select(cases).order_by(order, cases.c.id)
     if awaiting_person:
         chosen = chosen.where(cases.c.awaits_person)
-    page = connection.execute(chosen).all()
+    page = connection.execute(chosen.limit(_FIRST_BATCH)).all()
     while page:
         yield from _with_matches(connection, page)
         last = page[-1]
         place = tuple_(literal(last._mapping[order.name], UtcDateTime), literal(last.id))  # noqa: SLF001 - SQLAlchemy's public name for it
-        page = connection.execute(chosen.where(tuple_(order, cases.c.id) > place)).all()
+        behind = chosen.where(tuple_(order, cases.c.id) > place)
+        page = connection.execute(behind.limit(_BATCH)).all()
 
 
 def supported_by(connection: Connection, signal_keys: Iterable[str]) -> list[Case]:
@@ -176,8 +177,8 @@ def matched_sites(
 
 def matched_contents(
     connection: Connection, signal_key: str, *, since: datetime, limit: int
-) -> int:
-    """Count different contents that a signal has newly matched since a time, up to ``limit``."""
+) -> list[str]:
+    """List different contents that a signal has newly matched since a time, up to ``limit``."""
     found = (
         select(case_matches.c.content_sha256)
         .where(
@@ -188,7 +189,7 @@ def matched_contents(
         .distinct()
         .limit(limit)
     )
-    return len(connection.scalars(found).all())
+    return list(connection.scalars(found))
 
 
 def has_match(

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, exists, func, or_, select, update
 
-from delist.model import CaseState, Verdict
+from delist.model import Case, CaseState, Verdict
 from delist.store.tables import cases, decisions
 
 
@@ -44,15 +44,16 @@ def group_sizes(connection: Connection, group_ids: Iterable[str]) -> dict[str, i
     return {row[0]: row[1] for row in connection.execute(found)}
 
 
-def waiting_in_group(connection: Connection, group_id: str, *, but: str) -> list[str]:
-    """List the ids of near-duplicates that wait for a person, as in the queue."""
-    found = select(cases.c.id).where(
-        cases.c.group_id == group_id,
-        cases.c.id != but,
+def waiting_in_group(connection: Connection, case: Case) -> list[tuple[str, str]]:
+    """List ids and contents of a case's near-duplicates that wait, as in the queue."""
+    found = select(cases.c.id, cases.c.content_sha256).where(
+        cases.c.group_id == case.group_id,
+        cases.c.id != case.id,
         cases.c.awaits_person,
         cases.c.state != CaseState.WITHDRAWN.value,
     )
-    return list(connection.scalars(found.order_by(cases.c.queue_at, cases.c.id)))
+    rows = connection.execute(found.order_by(cases.c.queue_at, cases.c.id))
+    return [(row.id, row.content_sha256) for row in rows]
 
 
 def _needs_nobody_else() -> ColumnElement[bool]:
