@@ -19,7 +19,8 @@ from delist.store.brakes import BrakeKind
 
 BLAST_RADIUS = "blast_radius"
 INCOHERENT = "incoherent"
-_ACTOR = "policy"
+ACTOR = "policy"
+"""Who sets brakes here: no person."""
 
 _log = structlog.get_logger()
 
@@ -67,14 +68,14 @@ def stop(connection: Connection, tripped: Tripped, *, now: datetime) -> None:
         name=signal_key,
         code=tripped.code,
         detail=tripped.detail,
-        actor=_ACTOR,
+        actor=ACTOR,
         now=now,
     ):
         return
     reassessments.ask_for_signal(connection, signal_key, reason=tripped.code, now=now)
     detail = {"code": tripped.code, "detail": tripped.detail}
     audit.append(
-        connection, actor=_ACTOR, act="signal.stopped", subject=signal_key, now=now, detail=detail
+        connection, actor=ACTOR, act="signal.stopped", subject=signal_key, now=now, detail=detail
     )
     _log.error("signal.stopped", signal=signal_key, code=tripped.code, detail=tripped.detail)
 
@@ -109,11 +110,11 @@ def _incoherent(connection: Connection, match: MatchFacts, policy: Policy) -> Tr
     released = brakes.last_release(connection, match.match.signal_key)
     if released is not None:
         # A person has seen those images and let the signal go on: only as many others count.
-        least = rules.incoherent_from
-        new = cases.matched_contents(
-            connection, match.match.signal_key, since=released, limit=least
-        )
-        if new < least:
+        least, signal_key = rules.incoherent_from, match.match.signal_key
+        new = cases.matched_contents(connection, signal_key, since=released, limit=least)
+        if match.match.matched_at >= released:
+            new.append(match.match.content_sha256)
+        if len(set(new)) < least:
             return None
     return Tripped(
         signal_key=match.match.signal_key,

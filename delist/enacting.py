@@ -4,6 +4,8 @@ The texts are only appended, and the last one is in force. Every case is looked 
 it: asked for in the same transaction, done by the next intake.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +18,9 @@ from delist.store.policies import AppliedPolicy, sha256_of
 
 CONFIGURED = "configuration"
 """Stands for a person where the configured file, or what is built in, is in force."""
+
+Configured = Callable[[], str]
+"""Reads the text that is in force while nobody has applied any; raises PolicyError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,22 +58,18 @@ class InForce:
     reason: str = field(default="", repr=False)
 
 
-def in_force(database: Database, *, configured: str) -> InForce:
+def in_force(database: Database, *, configured: Configured) -> InForce:
     """Show the policy that is in force.
 
-    Args:
-        configured: the text that is in force while nobody has applied any.
-
     Raises:
-        PolicyError: nobody has, and that text is wrong.
+        PolicyError: nobody has applied any, and the configured one cannot be read or is wrong.
     """
     with database.read() as connection:
         applied = policies.newest(connection)
     if applied is None:
-        version = parse_policy(configured, name="policy").version
-        return InForce(
-            version=version, text=configured, sha256=sha256_of(configured), applied_by=CONFIGURED
-        )
+        text = configured()
+        version = parse_policy(text, name="policy").version
+        return InForce(version=version, text=text, sha256=sha256_of(text), applied_by=CONFIGURED)
     return InForce(
         version=applied.version,
         text=applied.text,
@@ -86,12 +87,15 @@ def history(database: Database) -> list[AppliedPolicy]:
 
 
 def enact(
-    database: Database, path: Path, *, configured: str, actor: str, reason: str, now: datetime
+    database: Database,
+    path: Path,
+    *,
+    configured: Configured,
+    actor: str,
+    reason: str,
+    now: datetime,
 ) -> Enacted:
     """Put a policy file in force.
-
-    Args:
-        configured: the text that is in force while nobody has applied any.
 
     Raises:
         PolicyError: the file is wrong, is in force already, or has the version of another text;
@@ -123,19 +127,23 @@ def enact(
     )
 
 
-def _check_new(text: str, version: str, applied: list[AppliedPolicy], *, configured: str) -> None:
+def _check_new(
+    text: str, version: str, applied: list[AppliedPolicy], *, configured: Configured
+) -> None:
     """Make sure that a text is not in force already, and that its version names no other.
 
     Raises:
         PolicyError: it is, or does.
     """
-    newest = applied[0].text if applied else None
-    if text == newest:
+    if applied and text == applied[0].text:
         raise PolicyError(f"this text is in force already, as version {version}")
     others = [entry.text for entry in applied if entry.version == version]
-    if not applied and parse_policy(configured, name="policy").version == version:
-        # Decisions name the configured policy's version: it must not come to mean another.
-        others.append(configured)
+    # Decisions name the configured policy's version too: it must not come to mean another. When
+    # that one is wrong or gone, this is how to mend it.
+    with suppress(PolicyError):
+        set_down = configured()
+        if parse_policy(set_down, name="policy").version == version:
+            others.append(set_down)
     if any(other != text for other in others):
         raise PolicyError(
             f'version "{version}" is the name of another text that was in force; '

@@ -45,7 +45,7 @@ class Governance:
 
     def in_force(self) -> InForce:
         """Show the policy in force; see ``enacting.in_force``."""
-        return enacting.in_force(self.database, configured=self._configured())
+        return enacting.in_force(self.database, configured=self._configured)
 
     def history(self) -> list[AppliedPolicy]:
         """List the policies that were applied, the newest first."""
@@ -56,7 +56,7 @@ class Governance:
         return enacting.enact(
             self.database,
             path,
-            configured=self._configured(),
+            configured=self._configured,
             actor=actor,
             reason=reason,
             now=self.clock(),

@@ -8,10 +8,12 @@ from enum import StrEnum
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from delist import braking
 from delist.build import Delist
 from delist.errors import DelistError
 from delist.policy import read_text
 from delist.store import brakes, policies
+from delist.store.brakes import BrakeKind
 from indexer.errors import IndexDamagedError, IndexerError
 from indexer.feed import open_feed
 from indexer.match import MATCHED_KINDS
@@ -140,7 +142,7 @@ def _case_store(delist: Delist) -> Check:
 def _policy(delist: Delist) -> Check:
     policy = delist.policy
     with delist.database.read() as connection:
-        stopped = len(brakes.every(connection))
+        stopped = brakes.every(connection)
         applied = policies.newest(connection)
     file = delist.settings.policy_file
     if applied is not None and file is not None and read_text(file) != applied.text:
@@ -150,11 +152,24 @@ def _policy(delist: Delist) -> Check:
             detail=f"version {policy.version} is in force, and {file.name} differs from it",
             mend=f"look with `delist policy simulate {file.name}`, then `delist policy apply` it",
         )
-    return Check(
-        name="policy",
-        health=Health.OK,
-        detail=f"version {policy.version}; stopped: {stopped} signals and feeds",
+    signals, feeds = (
+        len({brake.name for brake in stopped if brake.kind is kind})
+        for kind in (BrakeKind.SIGNAL, BrakeKind.FEED)
     )
+    detail = f"version {policy.version}; stopped: {_counted(signals, 'signal')}"
+    detail += f", {_counted(feeds, 'feed')}"
+    if any(brake.set_by == braking.ACTOR for brake in stopped):
+        return Check(
+            name="policy",
+            health=Health.WARNING,
+            detail=f"{detail}; some by the machine, and they wait for a person",
+            mend="look with `delist brakes list`; `delist brakes release` lets them go on",
+        )
+    return Check(name="policy", health=Health.OK, detail=detail)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _private(data_dir: Path) -> Check:
