@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from delist import emission
 from delist.errors import UnknownCaseRefError
 from delist.model import Case, CaseState, Support, SuppressionRecord
-from delist.store import Database, appeals, cases, ledger
+from delist.store import Database, appeals, cases, ledger, submissions
 from indexer.match import MATCHED_KINDS
 from indexer.model import Signal
 from indexer.store import Store
@@ -129,12 +129,14 @@ def survivor_report(
             if is_live
         )
         with database.read() as connection:
-            found = _cases_of(cases.supported_by(connection, live), set(live))
+            # Also what only a hash of ours finds, which stands because of them (giving_back).
+            behind = [*live, *submissions.derived_from(connection, live)]
+            found = _cases_of(cases.supported_by(connection, behind), set(behind))
             status = _statuses(connection, found, store.signals.case_key(case_ref).hex())
             effective = {
                 case.id: emission.effective(ledger.of_case(connection, case.id)) for case in found
             }
-        linked = {case.id: _linked_at(store, txn, case_ref, case) for case in found}
+        linked = {case.id: _linked_at(store, txn, case_ref, case, live) for case in found}
         pages = {case.id: store.images.pages(txn, bytes.fromhex(case.image_key)) for case in found}
         aliases = {
             case.id: store.images.aliases(txn, bytes.fromhex(case.image_key)) for case in found
@@ -234,11 +236,19 @@ def _hosts(found: Sequence[Case], status: Mapping[str, str]) -> tuple[HostCount,
     )
 
 
-def _linked_at(store: Store, txn: lmdb.Transaction, case_ref: str, case: Case) -> datetime | None:
-    """Return when the case reference was first named behind a signal that matches."""
-    keys = [bytes.fromhex(match.signal_key) for match in case.active_matches]
-    times = [store.signals.linked_at(txn, case_ref, key) for key in keys]
-    return min((time for time in times if time is not None), default=None)
+def _linked_at(
+    store: Store, txn: lmdb.Transaction, case_ref: str, case: Case, live: Sequence[str]
+) -> datetime | None:
+    """Return when the case reference was first named behind a signal that matches.
+
+    Where none of its own does, but a hash that was derived from them: behind any of its signals.
+    """
+    for keys in ([match.signal_key for match in case.active_matches], live):
+        times = [store.signals.linked_at(txn, case_ref, bytes.fromhex(key)) for key in keys]
+        known = [time for time in times if time is not None]
+        if known:
+            return min(known)
+    return None
 
 
 def _since(record: SuppressionRecord | None, linked_at: datetime | None) -> str | None:

@@ -361,3 +361,20 @@ def test_an_echo_is_no_reason_to_offer_more(world: World) -> None:
     world.decide(world.case_of(COPY), NCII)
 
     assert world.submit().submitted == 0
+
+
+def test_the_survivors_report_knows_what_an_echo_found(world: World) -> None:
+    """A copy that only our hash reaches is theirs too; dated no earlier than their own report."""
+    echo = given(world)
+    world.visit(COPY, image_near({echo: 4}))
+    world.take_in()
+    assert world.delist.survivor_report(CASE_REF).delisted == 2
+
+    world.clock.advance(days=3)
+    world.offer(ROOT, cases={CASE_REF: "Received", "late": "Received"})
+    code = world.delist.issue_access_code("late")
+    late = world.delist.survivor_report("late", access_code=code)
+
+    assert late.images is not None
+    assert len(late.images) == 2
+    assert all(image.since is not None and image.since >= "2026-03-04" for image in late.images)
