@@ -84,10 +84,20 @@ class SiteFetch:
         allow_private: bool = False,
         resolve: Resolve = resolve_name,
         limits: FetchLimits = FetchLimits(),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """Set up what every request follows.
+
+        Args:
+            allow_private: connect to addresses that are not public, too.
+            resolve: looks names up.
+            limits: of one place.
+            tls: whose certificates count; None for those of the public web.
+        """
         self._allow_private = allow_private
         self._resolve = resolve
         self._limits = limits
+        self._given_tls = tls
 
     def get(self, url: str, *, max_bytes: int) -> tuple[str, bytes]:
         """Fetch content type and the first bytes of what a URL answers with status 200.
@@ -172,7 +182,7 @@ class SiteFetch:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        return httpx2.create_ssl_context(trust_env=False)
+        return self._given_tls or httpx2.create_ssl_context(trust_env=False)
 
 
 def find_proof(image_url: str, is_token: Callable[[str], bool], fetch: SiteFetch) -> Found:

@@ -120,6 +120,8 @@ def test_commands_of_the_readme_work(tmp_path: Path, site: str, feed: StopNciiSt
             configure(tmp_path, feed)
         if arguments[:2] == ["cases", "list"]:
             known["CASE"] = result.stdout.split()[0]
+        if arguments[:2] == ["appeal", "list"]:
+            known["APPEAL"] = result.stdout.split()[0]
         if arguments[0] == "access-code":
             known["CODE"] = result.stdout.strip()
 

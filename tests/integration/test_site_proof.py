@@ -1,10 +1,19 @@
 """Proof of control over a site: found where only its owner writes, fetched past hostile servers."""
 
 import socket
+import ssl
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from delist.errors import ProofError
 from delist.site_proof import (
@@ -258,6 +267,83 @@ def test_nobody_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert "no connection" in refusal(f"http://127.0.0.1:{port}/a.jpg")
+
+
+def certify(folder: Path, name: str) -> Path:
+    """Write a certificate that a name has given itself, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "certificate.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted", "proves"),
+    [
+        ("photos.example", True, True),
+        ("other.example", True, False),
+        ("photos.example", False, False),
+    ],
+)
+def test_the_certificate_has_to_be_the_names(
+    tmp_path: Path, name: str, *, trusted: bool, proves: bool
+) -> None:
+    """Whatever address the name has: who holds another name's certificate proves nothing."""
+    path = certify(tmp_path, name)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(path)
+    client = ssl.create_default_context(cafile=path if trusted else None)
+    answer = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n" + TOKEN.encode()
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                plain, _ = listener.accept()
+            except OSError:
+                return
+            with suppress(OSError), plain, serving.wrap_socket(plain, server_side=True) as tls:
+                tls.recv(65536)
+                tls.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    fetch = SiteFetch(
+        allow_private=True, resolve=lambda _host, _port: ["127.0.0.1"], limits=QUICK, tls=client
+    )
+    url = f"https://photos.example:{listener.getsockname()[1]}/a.jpg"
+    try:
+        if proves:
+            assert prove(url, fetch).method == "file"
+        else:
+            assert "no connection" in refusal(url, fetch)
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
 
 
 @pytest.mark.parametrize(
