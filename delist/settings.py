@@ -187,7 +187,8 @@ data_dir = "delist-data"
 # base_url = "https://api.stopncii.org/v1"
 # subscription_key_file = "/run/secrets/stopncii-subscription"
 # function_key_files = { FetchHashes = "/run/secrets/stopncii-fetch", \
-SubmitFeedback = "/run/secrets/stopncii-feedback" }
+SubmitFeedback = "/run/secrets/stopncii-feedback", \
+SubmitHashes = "/run/secrets/stopncii-hashes" }
 # page_size = 800          # records in a page
 # timeout_s = 60.0         # longest that one answer may take
 # overlap_s = 600          # seconds before the cursor that each sync reads again
