@@ -9,9 +9,11 @@ What is fetched is a stranger's choice of address, so every request is guarded:
 (3) An answer is read to a limit, as it comes, never decompressed, and cut at a deadline.
 """
 
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from html.parser import HTMLParser
@@ -25,6 +27,10 @@ from indexer.address import check_host, is_public
 from indexer.deadline import Deadline
 from indexer.errors import AddressRefusedError, InvalidUrlError
 from indexer.url import canonical_url, host_of
+
+# These log every request with its address, at INFO and DEBUG; none may reach a log.
+for _name in ("httpx2", "httpcore2"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 FILE_PATH = "/.well-known/delist-appeal.txt"
 META_NAME = "delist-appeal"
@@ -275,7 +281,10 @@ def _lines(kind: str, text: str) -> Iterator[str]:
 
 def _metas(text: str) -> list[str]:
     reader = _HeadReader()
-    reader.feed(text)
+    # The standard library's reader gives up on some declarations that HTML does not know, with
+    # an AssertionError; what came before counts.
+    with suppress(AssertionError):
+        reader.feed(text)
     return reader.contents
 
 

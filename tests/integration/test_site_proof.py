@@ -1,5 +1,6 @@
 """Proof of control over a site: found where only its owner writes, fetched past hostile servers."""
 
+import logging
 import socket
 import ssl
 import threading
@@ -14,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from delist.errors import ProofError
 from delist.site_proof import (
@@ -108,6 +111,40 @@ def test_what_visitors_can_write_proves_nothing(site: Site, page: str) -> None:
     site.put(FILE_PATH, f"<p>\n{TOKEN}\n")
 
     assert "does not hold the token" in refusal(f"{site.url}/a.jpg")
+
+
+@pytest.mark.parametrize("junk", ["<![foo[ x", "<![", "<![ >", "<!x [<", "<" * 1000, "&#xD800;"])
+def test_broken_pages_are_read_as_far_as_they_go(site: Site, junk: str) -> None:
+    """What comes before a broken declaration counts; what follows may not. Nothing crashes."""
+    site.put("/", f"{META}{junk}")
+    assert prove(f"{site.url}/a.jpg").method == "meta"
+    site.put("/", f"{junk}><p>{META}")
+    assert "does not hold the token" in refusal(f"{site.url}/a.jpg")
+
+
+@given(st.text(st.sampled_from("<>!-[]/?&#;\"'= adehlmnpstx\x00"), max_size=60))
+@settings(deadline=None)
+def test_no_page_crashes_the_reader(text: str) -> None:
+    """Whatever a stranger's page holds, it proves nothing that is not there."""
+    page = f"<p>{text}".encode()
+
+    class Fetch(SiteFetch):
+        def get(self, url: str, *, max_bytes: int) -> tuple[str, bytes]:
+            del url, max_bytes
+            return "text/html", page
+
+    with pytest.raises(ProofError):
+        prove("https://photos.example/a.jpg", Fetch())
+    page = text.encode()
+    with pytest.raises(ProofError):
+        prove("https://photos.example/a.jpg", Fetch())
+
+
+def test_no_address_reaches_a_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """The client would log every address that it asks for."""
+    with caplog.at_level(logging.DEBUG):
+        refusal(f"{site.url}/a.jpg")
+    assert str(site.port) not in caplog.text
 
 
 @pytest.mark.parametrize("status", [201, 204, 403, 404, 500])
