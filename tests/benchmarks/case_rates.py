@@ -159,10 +159,13 @@ def measure(world: World, real: Sequence[str], count: int, repeats: int) -> dict
         "show_evidence": timed(show_evidence, repeats),
         "decide": timed(lambda n: world.delist.decide(real[n], ruling), repeats),
     }
-    before, began = _peak_mb(), time.perf_counter()
-    found["listed"] = sum(1 for _ in desk.places(awaiting_person=False))
+    before, began, most = _resident_mb(), time.perf_counter(), 0.0
+    for number, _ in enumerate(desk.places(awaiting_person=False), 1):
+        found["listed"] = number
+        if number % _CHUNK == 0:
+            most = max(most, _resident_mb())
     found["list_s"] = round(time.perf_counter() - began, 1)
-    found["list_grew_mb"] = round(_peak_mb() - before, 1)
+    found["list_grew_mb"] = round(most - before, 1)
     return found
 
 
@@ -211,8 +214,9 @@ def main() -> None:
             print(json.dumps(run(given.cases, given.repeats, database)), flush=True)  # noqa: T201 - its output
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 1e6
 
 
 if __name__ == "__main__":
