@@ -171,7 +171,7 @@ class Delist:
 
     def create(self) -> None:
         """Create what is missing: both stores and the secrets."""
-        _ = self.indexer, self.database, self._access_secret, self.policy
+        _ = self.indexer, self.database, self._access_secret, self._sample_key, self.policy
 
     def sync_feeds(
         self,

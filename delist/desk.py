@@ -102,12 +102,15 @@ class Desk:
             found = cases.every(connection, awaiting_person=awaiting_person)
             while part := list(islice(found, _PAGE)):
                 sizes = queue.group_sizes(connection, (case.group_id for case in part))
-                for case in part:
+                for held in part:
+                    size = max(1, sizes.get(held.group_id, 1))
+                    # Copies that came since the case was looked at last count too.
+                    case = replace(held, reach=max(held.reach, size))
                     yield Place(
                         case=case,
                         claimed_by=case.claimant(now),
                         needs_second=people_needed(case, rules) >= _TWO,
-                        group_size=max(1, sizes.get(case.group_id, 1)),
+                        group_size=size,
                     )
 
     def claim_next(self, actor: str) -> CaseView | None:

@@ -11,9 +11,11 @@ from sqlalchemy import event
 
 from delist.errors import UnknownCaseError, UsageError
 from delist.model import Case, CaseState, RecordState, RulingKind, Verdict
+from delist.ops.pictures import draw_photo, encode
 from delist.review import Ruling
 from delist.settings import DatabaseSettings
 from delist.store import cases as case_store
+from indexer.hashing import hash_image
 from indexer.model import DIGESTS_PER_ROW, HashedImage, Variant
 from tests.fakes.delisting import World, digest_of, flipped, image_near
 
@@ -350,6 +352,11 @@ def stranger(bits: int, *, name: str) -> HashedImage:
     )
 
 
+def digest_of_photo(seed: int) -> bytes:
+    data = encode(draw_photo(seed), "JPEG", quality=80)
+    return hash_image(data, max_bytes=10**8, max_pixels=10**8).hashes[0].digest
+
+
 def test_copies_make_one_group_and_strangers_do_not(world: World) -> None:
     """Images within 31 bits of each other are one group, mirrored too; sharing a signal is not."""
     first, *others = copies(world, 4)
@@ -365,6 +372,27 @@ def test_copies_make_one_group_and_strangers_do_not(world: World) -> None:
     shown = world.delist.desk.show(first, "Ann")
     assert len(shown.members) == 4
     assert shown.file.case.reach == 5
+
+
+def test_re_encoded_copies_of_a_picture_are_one_group(tmp_path: Path) -> None:
+    """Real pictures, saved anew by others: nobody looks twice; another picture is another group."""
+    with World(tmp_path / "data") as world:
+        forms = [("JPEG", 95), ("JPEG", 40), ("JPEG", 15), ("PNG", 90), ("WEBP", 60)]
+        world.offer(*(digest_of_photo(seed) for seed in (1, 2)))
+        urls = [f"https://copy{number}.example/a" for number in range(len(forms))]
+        for url, (form, quality) in zip(urls, forms, strict=True):
+            data = encode(draw_photo(1), form, quality=quality)
+            world.delist.indexer.index_image(data, image_url=url, page_urls=[])
+        other = encode(draw_photo(2), "JPEG", quality=80)
+        world.delist.indexer.index_image(other, image_url=URL, page_urls=[])
+        world.take_in()
+
+        groups = {world.case_of(url).group_id for url in urls}
+        assert len(groups) == 1
+        assert world.case_of(URL).group_id not in groups
+        places = {place.case.image_url: place for place in world.delist.desk.places()}
+        assert {places[url].group_size for url in urls} == {5}
+        assert {places[url].case.reach for url in urls} == {5}
 
 
 def test_other_bytes_leave_the_group(world: World) -> None:
