@@ -140,9 +140,8 @@ class Assessor:
             now=now,
             supposed=self._supposed,
         )
-        self._giving_back = GivingBack(
-            store, image_txn, connection, policy=rules.policy, now=now
-        )
+        self._breaker = braking.Breaker(connection, policy=rules.policy, now=now)
+        self._giving_back = GivingBack(store, image_txn, connection, policy=rules.policy, now=now)
         self._idle: frozenset[str] = frozenset()
         self._touched: dict[str, str] = {}
 
@@ -165,6 +164,7 @@ class Assessor:
             cases.put(self._connection, case)
         for tripped in view.tripped:
             braking.stop(self._connection, tripped, now=self._now)
+            self._supposed.stopped[tripped.signal_key] = tripped.code
         if held is not None and case.verdict is not held.verdict:
             # What a person said of one speaks for or against its near-duplicates.
             reassessments.ask_for_group(
@@ -354,9 +354,7 @@ class Assessor:
             and held.content_sha256 == case.content_sha256
         )
         facts = self._facts.of_case(case, record, acted_before=acted)
-        tripped = braking.find_tripped(
-            self._connection, facts, case.site, policy=self._policy, now=self._now
-        )
+        tripped = self._breaker.find_tripped(facts, case.site)
         stopped = {entry.signal_key: entry.code for entry in tripped}
         facts = replace(
             facts,

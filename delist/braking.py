@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
-from delist.policy import CaseFacts, Policy
-from delist.policy.facts import MatchFacts
+from delist.model import CaseMatch
+from delist.policy import CaseFacts, MatchFacts, Policy
 from delist.store import audit, brakes, cases, reassessments
 from delist.store.brakes import BrakeKind
 
@@ -39,26 +39,6 @@ class Tripped:
     detail: str
 
 
-def find_tripped(
-    connection: Connection, facts: CaseFacts, site: str, *, policy: Policy, now: datetime
-) -> list[Tripped]:
-    """Find the signals of a case that have to be stopped.
-
-    Args:
-        facts: of the case.
-        site: of the case, which is perhaps not stored yet.
-    """
-    found = []
-    for match in facts.matches:
-        if match.signal.brake is None:
-            tripped = _blast(connection, match, site, policy=policy, now=now) or _incoherent(
-                connection, match, policy
-            )
-            if tripped is not None:
-                found.append(tripped)
-    return found
-
-
 def stop(connection: Connection, tripped: Tripped, *, now: datetime) -> None:
     """Stop a signal, ask for everything that it supports, and say so."""
     signal_key = tripped.signal_key
@@ -80,45 +60,80 @@ def stop(connection: Connection, tripped: Tripped, *, now: datetime) -> None:
     _log.error("signal.stopped", signal=signal_key, code=tripped.code, detail=tripped.detail)
 
 
-def _blast(
-    connection: Connection, match: MatchFacts, site: str, *, policy: Policy, now: datetime
-) -> Tripped | None:
-    rules, signal_key = policy.brakes, match.match.signal_key
-    since = now - timedelta(hours=rules.blast_window_hours)
-    released = brakes.last_release(connection, signal_key)
-    # What was there when a person released the signal was looked at.
-    since = since if released is None else max(since, released)
-    limit = rules.blast_sites + 1
-    sites = set(cases.matched_sites(connection, signal_key, since=since, limit=limit))
-    if match.match.matched_at >= since:
-        sites.add(site)
-    if len(sites) <= rules.blast_sites:
-        return None
-    return Tripped(
-        signal_key=signal_key,
-        code=BLAST_RADIUS,
-        detail=f"more than {rules.blast_sites} sites in {rules.blast_window_hours} hours",
-    )
+class Breaker:
+    """Finds signals that have to be stopped, for one assessor: each is asked for once."""
 
+    def __init__(self, connection: Connection, *, policy: Policy, now: datetime) -> None:
+        self._connection = connection
+        self._rules = policy.brakes
+        self._now = now
+        self._released: dict[str, datetime | None] = {}
+        self._sites: dict[str, set[str]] = {}
 
-def _incoherent(connection: Connection, match: MatchFacts, policy: Policy) -> Tripped | None:
-    rules, signal = policy.brakes, match.signal
-    if signal.coherence is None or signal.compared < rules.incoherent_from:
-        return None
-    if signal.coherence >= rules.least_coherence:
-        return None
-    released = brakes.last_release(connection, match.match.signal_key)
-    if released is not None:
-        # A person has seen those images and let the signal go on: only as many others count.
-        least, signal_key = rules.incoherent_from, match.match.signal_key
-        new = cases.matched_contents(connection, signal_key, since=released, limit=least)
-        if match.match.matched_at >= released:
-            new.append(match.match.content_sha256)
-        if len(set(new)) < least:
+    def find_tripped(self, facts: CaseFacts, site: str) -> list[Tripped]:
+        """Find the signals of a case that have to be stopped.
+
+        Args:
+            facts: of the case, which is stored next.
+            site: of the case.
+        """
+        found = []
+        for match in facts.matches:
+            if match.signal.brake is None:
+                tripped = self._blast(match.match, site) or self._incoherent(match)
+                if tripped is not None:
+                    found.append(tripped)
+        return found
+
+    def _last_release(self, signal_key: str) -> datetime | None:
+        if signal_key not in self._released:
+            self._released[signal_key] = brakes.last_release(self._connection, signal_key)
+        return self._released[signal_key]
+
+    def _blast(self, match: CaseMatch, site: str) -> Tripped | None:
+        rules, signal_key = self._rules, match.signal_key
+        since = self._now - timedelta(hours=rules.blast_window_hours)
+        released = self._last_release(signal_key)
+        # What was there when a person released the signal was looked at.
+        since = since if released is None else max(since, released)
+        if signal_key not in self._sites:
+            found = cases.matched_sites(
+                self._connection, signal_key, since=since, limit=rules.blast_sites + 1
+            )
+            self._sites[signal_key] = set(found)
+        sites = self._sites[signal_key]
+        if match.matched_at >= since:
+            sites.add(site)
+        if len(sites) <= rules.blast_sites:
             return None
-    return Tripped(
-        signal_key=match.match.signal_key,
-        code=INCOHERENT,
-        detail=f"{signal.coherence:.0%} of the pairs of {signal.compared} images resemble "
-        "each other",
-    )
+        return Tripped(
+            signal_key=signal_key,
+            code=BLAST_RADIUS,
+            detail=f"more than {rules.blast_sites} sites in {rules.blast_window_hours} hours",
+        )
+
+    def _incoherent(self, match: MatchFacts) -> Tripped | None:
+        rules, signal = self._rules, match.signal
+        if signal.coherence is None or signal.compared < rules.incoherent_from:
+            return None
+        if signal.coherence >= rules.least_coherence:
+            return None
+        released = self._last_release(match.match.signal_key)
+        if released is not None and self._few_since(match.match, released):
+            return None
+        return Tripped(
+            signal_key=match.match.signal_key,
+            code=INCOHERENT,
+            detail=f"{signal.coherence:.0%} of the pairs of {signal.compared} images resemble "
+            "each other",
+        )
+
+    def _few_since(self, match: CaseMatch, released: datetime) -> bool:
+        """Whether a person has seen the images and let the signal go on, and few came since."""
+        least = self._rules.incoherent_from
+        new = cases.matched_contents(
+            self._connection, match.signal_key, since=released, limit=least
+        )
+        if match.matched_at >= released:
+            new.append(match.content_sha256)
+        return len(set(new)) < least

@@ -21,6 +21,7 @@ from delist.policy import (
 )
 from delist.sites import site_of
 from delist.store import acts, brakes, cases, submissions
+from delist.store.brakes import BrakeKind
 from indexer.evidence import Evidence
 from indexer.match import FEED_KIND_PDQ
 from indexer.model import ImageRecord, PartnerFeedback, Signal, has_ended
@@ -88,6 +89,8 @@ class FactsReader:
         self._sites: dict[str, dict[tuple[str, Verdict], int]] = {}
         self._signals: dict[str, tuple[Signal | None, SignalFacts]] = {}
         self._shown: dict[tuple[str, datetime], set[str]] = {}
+        # What this assessor's own cases stop is in ``supposed``.
+        self._brakes = brakes.codes_on(connection)
         sources.bank.refresh(connection)
 
     def of_case(self, case: Case, record: ImageRecord | None, *, acted_before: bool) -> CaseFacts:
@@ -163,8 +166,8 @@ class FactsReader:
         return found
 
     def _match(self, match: CaseMatch, evidence: Evidence | None) -> MatchFacts:
-        # Read each time: a case that was looked at just before may have stopped the signal.
-        on = brakes.on_for(self._connection, signal_key=match.signal_key, feed=match.feed)
+        on = self._brakes.get((BrakeKind.FEED, match.feed))
+        on = on or self._brakes.get((BrakeKind.SIGNAL, match.signal_key))
         return MatchFacts(
             match=match,
             resembling=evidence.resembling if evidence else None,

@@ -1,6 +1,5 @@
 """``delist policy``: the policy in force, and what another one would do."""
 
-import getpass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +8,7 @@ import typer
 
 from delist.cli.context import context_of
 from delist.cli.output import document_of
+from delist.cli.people import operator
 from delist.cli.steps import take_in
 from delist.model import CaseState
 
@@ -58,13 +58,13 @@ def explain(
     ctx: typer.Context,
     case_id: Annotated[str, typer.Argument(metavar="CASE")],
     actor: Annotated[
-        str | None, typer.Option(help="Who looks, for the audit log; default: this user.")
+        str | None, typer.Option(help="Who looks, for the audit log; default: the account.")
     ] = None,
 ) -> None:
     """Show why a case stands where it stands, by the policy in force and what is true now."""
     context = context_of(ctx)
     with context.open() as delist:
-        found = delist.governance.explain(case_id, actor=actor or getpass.getuser())
+        found = delist.governance.explain(case_id, actor=actor or operator())
     context.output.result(_explained(found), "\n".join(_explained_text(found)))
 
 

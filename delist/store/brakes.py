@@ -1,6 +1,5 @@
 """Brakes: what stops the machine for a feed, a bank or a signal. Set, and released by a person."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -80,21 +79,14 @@ def release(
     return done.rowcount
 
 
-def on_for(connection: Connection, *, signal_key: str, feed: str) -> str | None:
-    """Return the code of a brake that is on for a signal or its feed, or None."""
-    wanted = ((BrakeKind.FEED, feed), (BrakeKind.SIGNAL, signal_key))
-    for kind, name in wanted:
-        found = connection.scalar(
-            select(brakes.c.code)
-            .where(
-                brakes.c.kind == kind.value, brakes.c.name == name, brakes.c.released_at.is_(None)
-            )
-            .order_by(brakes.c.id)
-            .limit(1)
-        )
-        if found is not None:
-            return str(found)
-    return None
+def codes_on(connection: Connection) -> dict[tuple[BrakeKind, str], str]:
+    """Map what brakes are on for to their codes; of several, the oldest one's."""
+    found = connection.execute(
+        select(brakes.c.kind, brakes.c.name, brakes.c.code)
+        .where(brakes.c.released_at.is_(None))
+        .order_by(brakes.c.id.desc())
+    )
+    return {(BrakeKind(kind), name): code for kind, name, code in found}
 
 
 def last_release(connection: Connection, signal_key: str) -> datetime | None:
@@ -122,8 +114,3 @@ def names_on(connection: Connection, kind: BrakeKind) -> set[str]:
     """List what brakes of a kind are on for."""
     found = select(brakes.c.name).where(brakes.c.kind == kind.value, brakes.c.released_at.is_(None))
     return set(connection.scalars(found))
-
-
-def keys_of(found: Iterable[Brake]) -> list[str]:
-    """List the signals that brakes are on for."""
-    return [brake.name for brake in found if brake.kind is BrakeKind.SIGNAL]

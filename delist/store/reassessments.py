@@ -124,6 +124,7 @@ def _ask(connection: Connection, chosen: Select[tuple[str]], *, reason: str, now
     waits = exists().where(reassessments.c.image_key == cases.c.image_key)
     rows = chosen.add_columns(literal(reason, String), literal(now, UtcDateTime)).where(~waits)
     done = connection.execute(
-        insert(reassessments).from_select(["image_key", "reason", "queued_at"], rows)
+        insert(reassessments).from_select(["image_key", "reason", "queued_at"], rows),
+        execution_options={"preserve_rowcount": True},  # else PostgreSQL's is not kept
     )
     return done.rowcount
