@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from delist.cli import main
-from delist.direct import ReportedHash, hash_of_image, parse_hash
+from delist.direct import DirectReports, ReportedHash, hash_of_image, parse_hash
 from delist.errors import UnknownCaseRefError, UsageError
 from delist.model import CaseState, Verdict
 from delist.ops.pictures import draw_photo, encode
@@ -18,7 +18,7 @@ from indexer.errors import InvalidDigestError, SettingsError
 from indexer.hashing import hash_image
 from indexer.match import FEED_KIND_PDQ
 from indexer.settings import RESERVED_FEED
-from tests.fakes.delisting import World, digest_of, image_near
+from tests.fakes.delisting import START, World, digest_of, image_near
 
 OURS, OTHER = digest_of("reported to us"), digest_of("other")
 URL = "https://site.example/a.jpg"
@@ -72,6 +72,7 @@ def test_one_of_two_people_withdraws(world: World) -> None:
     world.visit(URL, image_near({OURS: 0}))
     add(world, REF)
     add(world, SECOND)
+    assert world.delist.survivor_report(REF).found == 1
 
     assert world.delist.direct.withdraw(REF, actor="Robin").withdrawn == 0
     world.settle()
@@ -84,9 +85,11 @@ def test_one_of_two_people_withdraws(world: World) -> None:
 
 def test_it_comes_back_in_the_same_second(world: World) -> None:
     """Withdrawn by mistake and added again: a word of ours is never too old."""
-    add(world)
-    world.delist.direct.withdraw(REF, actor="Robin")
-    report = world.delist.direct.add([reported()], reference=REF, actor="Robin")
+    stores = world.delist.indexer.store, world.delist.database
+    reports = DirectReports(*stores, clock=lambda: START)
+    reports.add([reported()], reference=REF, actor="Robin")
+    reports.withdraw(REF, actor="Robin")
+    report = reports.add([reported()], reference=REF, actor="Robin")
 
     assert (report.added, report.stale, report.active) == (1, 0, 1)
 
@@ -124,6 +127,17 @@ def test_a_reference_of_another_feed_is_not_ours_to_end(world: World) -> None:
         with pytest.raises(UnknownCaseRefError):
             world.delist.direct.withdraw(reference, actor="Robin")
     assert world.delist.indexer.match_digest_list([OTHER])[0]
+
+
+def test_a_reference_in_two_feeds_ends_in_ours(world: World) -> None:
+    """What the other feed says of it is that feed's business."""
+    add(world)
+    world.offer(OTHER, cases={REF: "Received"})
+
+    report = world.delist.direct.withdraw(REF, actor="Robin")
+
+    assert (report.records, report.withdrawn) == (1, 1)
+    assert world.delist.survivor_report(REF).case_status == "active"
 
 
 def test_who_did_it_is_on_record(world: World) -> None:

@@ -396,6 +396,18 @@ def test_a_newer_word_is_tried_although_the_last_was_refused(world: World) -> No
     assert world.listener.words[-1] == (digests[0], BLOCKED)
 
 
+def test_a_refused_word_is_not_queued_anew(world: World) -> None:
+    """Another match of the same signal is no news about it, and no reason to try again."""
+    digests = found_many(world, 2)
+    world.listener.bad = {digests[0]}
+    world.deliver()
+    calls = world.listener.calls
+    world.visit(URL, image_near({digest_of(0): 4}, name="another"))
+    world.take_in()
+
+    assert (world.deliver().waiting, world.listener.calls) == (1, calls)
+
+
 def test_the_stand_in_refuses_one_word_for_ever(tmp_path: Path) -> None:
     """Over HTTP: 400 names no item, and the rest arrives all the same."""
     bad, good = NEAR.hex(), OTHER.hex()

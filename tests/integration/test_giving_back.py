@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from delist.feedback import BLOCKED, PENDING, WITHDRAWN
+from delist.feedback import BLOCKED, WITHDRAWN
 from delist.model import CaseState, Verdict
 from delist.settings import DatabaseSettings
 from delist.store import submissions
@@ -200,7 +200,8 @@ def test_an_echo_finds_other_copies(world: World) -> None:
     world.deliver()
 
     assert world.state_of(COPY) is SUPPRESSED
-    assert (echo.hex(), PENDING) not in world.listener.words
+    # It was offered as blocked: neither that nor the new match is news.
+    assert echo.hex() not in [digest for digest, _ in world.listener.words]
 
 
 def test_an_echo_does_not_outlive_the_survivors_withdrawal(world: World) -> None:
@@ -220,6 +221,20 @@ def test_an_echo_does_not_outlive_the_survivors_withdrawal(world: World) -> None
     world.settle()
     world.deliver()
     assert [word for _, word in world.listener.words].count(WITHDRAWN) == 1
+
+
+def test_a_confirmed_copy_of_an_echo_is_withdrawn_too(world: World) -> None:
+    """It follows the rule for withdrawals, not the one for a threshold that changed."""
+    echo = given(world)
+    world.visit(COPY, image_near({echo: 4}))
+    world.take_in()
+    world.decide(world.case_of(COPY), NCII)
+
+    world.withdraw(ROOT)
+    world.settle()
+
+    assert world.state_of(COPY) is WITHDRAWN_STATE
+    assert not world.results.is_suppressed(COPY)
 
 
 def test_a_new_copy_is_not_found_by_an_echo_that_ended(world: World) -> None:
