@@ -1,0 +1,89 @@
+"""Appeals between everything else that happens, in any order, on real stores."""
+
+from contextlib import suppress
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+
+from delist import appeal_review, appeals
+from delist.appeal_record import AppealState, Asks, Finding, verdict_of
+from delist.assessment import Assessor
+from delist.errors import UsageError
+from delist.model import CaseState
+from tests.integration.test_any_order import PEOPLE, AnyOrder
+
+REFUSALS = ("changed", "another person", "two people")
+
+
+class WithAppeals(AnyOrder):
+    """Survivors ask to look again, and somebody decides, whatever else happens."""
+
+    @precondition(lambda self: self.world.cases())
+    @rule(number=st.integers(0, 7), asks=st.sampled_from(Asks))
+    def appeal(self, number: int, asks: Asks) -> None:
+        """A survivor asks to look again, where there is something to look at."""
+        found, desk = self.cases(), self.world.delist.appeal_desk
+        url = found[number % len(found)].image_url
+        code = self.world.delist.issue_access_code("case-a")
+        with suppress(UsageError):
+            appeals.open_for_survivor(desk, "case-a", code, url, asks=asks, text="look again")
+
+    @precondition(lambda self: appeal_review.every(self.world.delist.appeal_desk))
+    @rule(
+        person=st.sampled_from([*PEOPLE, "Alex"]),
+        finding=st.sampled_from(Finding),
+        settles=st.booleans(),
+    )
+    def decide_appeal(self, person: str, finding: Finding, *, settles: bool) -> None:
+        """Somebody else than before decides about the bytes that are there, or is refused."""
+        desk = self.world.delist.appeal_desk
+        waiting = appeal_review.every(desk)[0]
+        file = appeal_review.show(desk, waiting.id, actor=person)
+        assert file.case is not None
+        try:
+            done = appeal_review.decide(
+                desk, waiting.id, finding, actor=person, reason="looked again"
+            )
+        except UsageError as error:
+            refused = str(error)
+            assert any(word in refused for word in REFUSALS), refused
+        else:
+            case = next(case for case in self.world.cases() if case.id == waiting.case_id)
+            if done.state is AppealState.ENDED:
+                assert case == file.case
+            else:
+                assert person not in file.decided_before
+                assert case.verdict is verdict_of(done.asks, finding)
+        self.after(settles=settles)
+
+    @invariant()
+    def looking_again_changes_nothing(self) -> None:
+        """As for all; of a case that ended only its state, since its bytes may have changed."""
+        if not self.settled:
+            return
+        delist = self.world.delist
+        with delist.database.read() as connection, delist.indexer.store.read() as txn:
+            assessor = Assessor(
+                delist.indexer.store, txn, connection, rules=delist.rules(), now=delist.clock()
+            )
+            for case in self.world.cases():
+                view = assessor.look(bytes.fromhex(case.image_key))
+                assert view is not None
+                assert view.case.state is case.state
+                if case.state is not CaseState.WITHDRAWN:
+                    assert view.case.verdict is case.verdict
+
+
+def test_appeals_in_any_order() -> None:
+    """Whatever happens between, results say what the ledger says, with a live basis."""
+    run_state_machine_as_test(
+        WithAppeals,
+        settings=settings(
+            max_examples=15,
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize=True,
+        ),
+    )
