@@ -80,6 +80,18 @@ def test_the_second_reviewer_is_another_who_knows_nothing(world: World) -> None:
     assert desk.blind_next("Dan") is None
 
 
+def test_who_has_decided_on_the_case_makes_no_other_decision_again(world: World) -> None:
+    """Two have decided: neither is given the other's, and what was taken back is not drawn."""
+    case_id = found(world)
+    world.delist.decide(case_id, by("Ann"))
+    world.delist.desk.undo(case_id, "Ann")
+    world.delist.decide(case_id, by("Ann"))
+    world.delist.decide(case_id, by("Bob"))
+
+    assert world.delist.desk.agreement().waiting == 2
+    assert [world.delist.desk.blind_next(name) for name in ("Ann", "Bob")] == [None, None]
+
+
 def test_who_looks_blind_is_shown_nothing_that_was_decided(world: World) -> None:
     """While it is theirs, an open view of the case is a blind one for them, and only for them."""
     case_id = found(world)
