@@ -300,8 +300,14 @@ class Assessor:
             matched_at=self._now,
             weighted_bits=match.weighted_bits,
         )
-        if held is not None and replace(fresh, matched_at=held.matched_at) == held:
-            return held
+        if (
+            held is not None
+            and held.support is Support.ACTIVE
+            and held.content_sha256 == fresh.content_sha256
+        ):
+            # The same bytes under another threshold, say, are no new match: dated anew, it would
+            # ask people again, and count for the blast radius.
+            return replace(fresh, matched_at=held.matched_at)
         return fresh
 
     def _ended(self, match: CaseMatch) -> CaseMatch:

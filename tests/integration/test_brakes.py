@@ -1,10 +1,10 @@
 """Brakes against abuse of a feed: poisoned feeds, crafted images, blast radius, kill switches."""
 
-import dataclasses
 import json
 import random
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from delist.benign import rows_of
+from delist.build import Delist
 from delist.emission import REASON_ON_HOLD, effective
 from delist.errors import UsageError
 from delist.model import CaseState, RecordState, Verdict
@@ -81,9 +82,7 @@ def crafted(number: int) -> HashedImage:
     near = int.from_bytes(NEAR)
     for bit in chosen.sample(range(256), chosen.randint(0, 20 if number < 6 else 31)):
         near ^= 1 << bit
-    return dataclasses.replace(
-        image, rows=((background, near.to_bytes(DIGEST_BYTES) + row[DIGEST_BYTES:]),)
-    )
+    return replace(image, rows=((background, near.to_bytes(DIGEST_BYTES) + row[DIGEST_BYTES:]),))
 
 
 def test_a_poisoned_feed_does_not_delist_the_web(tmp_path: Path) -> None:
@@ -262,6 +261,27 @@ def test_the_window_of_the_blast_radius_moves_on(braked: World) -> None:
     braked.take_in()
 
     assert states(braked) == {CaseState.SUPPRESSED: 20}
+
+
+def test_another_threshold_makes_no_match_new(braked: World) -> None:
+    """Its matches are those that were there: no blast, and nobody is asked again."""
+    braked.offer(NEAR)
+    for start in (0, 5):
+        meet(braked, range(start, start + 5))
+        braked.take_in()
+        braked.clock.advance(hours=25)
+    braked.decide(braked.case_of(site(0)), Verdict.NOT_NCII)
+    before = states(braked)
+    found = braked.delist.settings
+    narrower = replace(found.indexer, matching=replace(found.indexer.matching, threshold_bits=30))
+
+    with Delist(replace(found, indexer=narrower), clock=braked.clock) as delist:
+        delist.scan_full()
+        delist.take_in()
+
+    assert {match.threshold_bits for case in braked.cases() for match in case.matches} == {30}
+    assert states(braked) == before
+    assert braked.delist.governance.brakes() == []
 
 
 @pytest.mark.parametrize("kind", BrakeKind)
