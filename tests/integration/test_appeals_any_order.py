@@ -4,7 +4,13 @@ from contextlib import suppress
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from delist import appeal_review, appeals
 from delist.appeal_record import AppealState, Asks, Finding, verdict_of
@@ -19,24 +25,39 @@ REFUSALS = ("changed", "another person", "two people")
 class WithAppeals(AnyOrder):
     """Survivors ask to look again, and somebody decides, whatever else happens."""
 
-    @precondition(lambda self: self.world.cases())
-    @rule(number=st.integers(0, 7), asks=st.sampled_from(Asks))
-    def appeal(self, number: int, asks: Asks) -> None:
-        """A survivor asks to look again, where there is something to look at."""
-        found, desk = self.cases(), self.world.delist.appeal_desk
-        url = found[number % len(found)].image_url
+    @initialize()
+    def begin(self) -> None:
+        """Appeals wait from the beginning, while everything else happens."""
+        super().begin()
+        self.ask()
+
+    @rule()
+    def ask(self) -> None:
+        """Survivors ask for all that can be asked for now."""
+        desk = self.world.delist.appeal_desk
         code = self.world.delist.issue_access_code("case-a")
-        with suppress(UsageError):
-            appeals.open_for_survivor(desk, "case-a", code, url, asks=asks, text="look again")
+        for case in self.cases():
+            for asks in Asks:
+                with suppress(UsageError):
+                    appeals.open_for_survivor(
+                        desk, "case-a", code, case.image_url, asks=asks, text="look again"
+                    )
 
     @precondition(lambda self: appeal_review.every(self.world.delist.appeal_desk))
     @rule(
-        person=st.sampled_from([*PEOPLE, "Alex"]),
-        finding=st.sampled_from(Finding),
+        first=st.sampled_from([*PEOPLE, "Alex"]),
+        findings=st.lists(st.sampled_from(Finding), min_size=1, max_size=3),
         settles=st.booleans(),
     )
-    def decide_appeal(self, person: str, finding: Finding, *, settles: bool) -> None:
+    def decide_appeals(self, first: str, findings: list[Finding], *, settles: bool) -> None:
         """Somebody else than before decides about the bytes that are there, or is refused."""
+        for finding in findings:
+            for person in (first, "Alex"):
+                if appeal_review.every(self.world.delist.appeal_desk):
+                    self.decide_one(person, finding)
+        self.after(settles=settles)
+
+    def decide_one(self, person: str, finding: Finding) -> None:
         desk = self.world.delist.appeal_desk
         waiting = appeal_review.every(desk)[0]
         file = appeal_review.show(desk, waiting.id, actor=person)
@@ -55,7 +76,6 @@ class WithAppeals(AnyOrder):
             else:
                 assert person not in file.decided_before
                 assert case.verdict is verdict_of(done.asks, finding)
-        self.after(settles=settles)
 
     @invariant()
     def looking_again_changes_nothing(self) -> None:
