@@ -24,11 +24,18 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
+# What PDF reports need of the system. Without apt-get, or without the right to use it, the tests
+# of PDF are skipped and say so.
+PDF_PACKAGES := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-noto-core
+
 # What the tests need beside it. One test dependency is built from C++ sources.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@command -v c++ >/dev/null || command -v g++ >/dev/null \
 	  || sh -c 'apt-get update && apt-get install --yes --no-install-recommends g++ python3-dev' \
 	  || { echo "a C++ compiler is needed for the tests; install g++"; exit 1; }
+	@dpkg --status $(PDF_PACKAGES) >/dev/null 2>&1 \
+	  || sh -c 'apt-get update && apt-get install --yes --no-install-recommends $(PDF_PACKAGES)' \
+	  || echo "PDF reports are not tested; they need $(PDF_PACKAGES)"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 

@@ -14,6 +14,7 @@ message here is safe to log and to show.
     ├── UnknownRecordError      nothing that can be told of concerns this address
     ├── AccessError             case reference and access code do not fit together
     ├── ProofError              control of a site could not be proved
+    ├── ReportError             a report cannot be written in this form here
     ├── LedgerError             the ledger is not what was written
     └── DatabaseError           the SQL store cannot be used
         └── DatabaseVersionError  it was written by a newer version of the program
@@ -61,6 +62,10 @@ class AccessError(DelistError):
 
 class ProofError(DelistError):
     """Control of a site could not be proved: names what was met, never an address."""
+
+
+class ReportError(DelistError):
+    """A report cannot be written in this form on this machine: names what is missing."""
 
 
 class LedgerError(DelistError):

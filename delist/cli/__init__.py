@@ -29,6 +29,7 @@ from delist.cli import (
     feeds,
     images,
     policies,
+    reports,
     service,
     suppressions,
     survivors,
@@ -52,8 +53,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    service, feeds, images, cases, suppressions, survivors, audit, appeals, policies, brakes,
-    banks, upkeep, bench, evaluating, direct,
+    service, feeds, images, cases, suppressions, survivors, reports, audit, appeals, policies,
+    brakes, banks, upkeep, bench, evaluating, direct,
 ):  # fmt: skip
     module.register(app)
 

@@ -375,7 +375,19 @@ def test_report_as_a_page(place: Place) -> None:
 
     assert page.out.startswith("<!doctype html>")
     assert json.loads(plain.out)["found"] == 2
-    assert "English" in place.run("report", "survivor", REF, "--lang", "de").err
+    place.run("report", "survivor", REF, "--lang", "de").failed(2, "cy, en, es, ur")
+    place.run("report", "survivor", REF, "--country", "Wales").failed(2, "--country")
+
+
+def test_report_in_a_file(place: Place, tmp_path: Path) -> None:
+    """``--out`` writes a file that only its owner can read; a language follows its tag."""
+    out = tmp_path / "report.html"
+    place.run("report", "survivor", REF, "--format", "html", "--lang", "ur-PK", "--out", str(out))
+
+    assert 'lang="ur-PK" dir="rtl"' in out.read_text()
+    assert out.stat().st_mode & 0o777 == 0o600
+    line = ("report", "survivor", REF, "--format", "html", "--out", str(tmp_path / "no" / "where"))
+    place.run(*line).failed(2, "--out")
 
 
 @pytest.mark.parametrize("kind", ["delta", "full"])
@@ -497,7 +509,8 @@ def test_the_environment_stands_in_for_options(
         ["check", "a.png", "--digests", "-"],
         ["check", "a.png", "--tier", "deeper"],
         ["check", "--digests", "missing-file"],
-        ["report", "survivor", "x", "--format", "pdf"],
+        ["report", "survivor", "x", "--format", "doc"],
+        ["report", "survivor", "x", "--lang", "xx"],
         ["feed", "sync", "nobody"],
         ["feed", "sync", "bank", "nobody"],
         ["--config", "missing.toml", "cases", "list"],

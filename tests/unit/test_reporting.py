@@ -2,8 +2,10 @@
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -262,17 +264,36 @@ class Resources(HTMLParser):
         super().__init__()
         self.loads: list[str] = []
         self.links: list[str] = []
+        self.scripts: list[str] = []
         self.tags: set[str] = set()
+        self.policy = ""
+        self._inside = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self._inside = tag
+        values = dict(attrs)
+        if values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values["content"] or ""
         for name, value in attrs:
             if name == "href" and tag == "a":
                 self.links.append(value or "")
+                assert values["rel"] == "noreferrer noopener"
             elif name in {"src", "srcset", "href", "data", "action", "poster", "background"}:
                 self.loads.append(value or "")
-            elif name.startswith("on"):
+            elif name.startswith("on") or name == "style":
                 self.loads.append(name)
+
+    def handle_data(self, data: str) -> None:
+        if self._inside in {"script", "style"}:
+            self.scripts.append(data)
+
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 - the base's signature
+        self._inside = ""
+
+
+def source_of(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
 HOSTILE = (
@@ -299,7 +320,11 @@ def test_the_page_loads_nothing_and_escapes_everything(world: World) -> None:
 
         assert not found.loads
         assert found.links == ["https://www.wikipedia.org/"]
-        assert not found.tags & {"script", "img", "iframe", "link", "form", "object", "b", "base"}
+        assert not found.tags & {"img", "iframe", "link", "form", "object", "b", "base"}
+        style, script = found.scripts
+        assert found.policy.startswith("default-src 'none'; ")
+        assert f"style-src {source_of(style)}; script-src {source_of(script)};" in found.policy
+        assert "fetch" not in script
         assert not re.search(r"@import|url\(", page)
         assert 'content="noindex' in page
         assert 'content="no-referrer"' in page
@@ -315,7 +340,8 @@ def test_defaults_say_what_is_not_seen_and_where_help_is(world: World) -> None:
         world.offer(MINE, cases={REF: status})
         document = as_json(summary(world))
         assert document["cannot_see"]
-        assert {"name", "contact"} == set(document["help"][0])
+        assert document["next_steps"]
+        assert {"name", "contact", "phone", "website", "checked"} <= set(document["help"][0])
         assert "cropped" in as_html(summary(world))
 
 

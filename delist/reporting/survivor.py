@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import lmdb
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from sqlalchemy import Connection
 
 from delist import emission
 from delist.errors import UnknownCaseRefError
 from delist.model import Case, CaseState, Support, SuppressionRecord
+from delist.reporting import helplines, pages
+from delist.reporting.addresses import defang
+from delist.reporting.languages import Language, language
 from delist.store import Database, appeals, cases, ledger, submissions
 from indexer.match import MATCHED_KINDS
 from indexer.model import Signal
@@ -34,18 +35,41 @@ _STATUS = {
 }
 _UNDER_REVIEW = CaseState.OPEN
 
+
+def _(message: str) -> str:
+    """Mark a message for the catalogues."""
+    return message
+
+
 CANNOT_SEE = (
-    "Copies that were cropped, framed or turned by a few degrees may not be found.",
-    "Only images and videos that this search engine has visited are compared.",
-    "A video is found only if it is the very file that was reported: a copy that was cut, or"
-    " saved anew by an app, may not be.",
-    "Delisting takes an image out of these search results, not off the website.",
+    _("Copies that were cropped, put in a frame, or turned a little may not be found."),
+    _("We only check images and videos that this search engine has visited."),
+    _(
+        "We find a video only if it is exactly the file that was reported. If a video was cut,"
+        " or saved again by an app, we may not find it."
+    ),
+    _(
+        "We take a copy out of these search results. It is still on the website, and other search"
+        " engines may show it."
+    ),
 )
-HELP = (
-    ("StopNCII.org", "to check or withdraw your case"),
-    ("Revenge Porn Helpline (UK)", "0345 6000 459, help@revengepornhelpline.org.uk"),
-    ("Cyber Civil Rights Initiative (US)", "+1 844 878 2274"),
-)
+NEXT_STEPS = {
+    "active": (
+        _("You do not have to do anything. We keep looking."),
+        _("If you see a copy that we did not find, tell a helpline. You do not have to search."),
+        _("A helpline can help you to ask a website to delete the copy."),
+        _(
+            "You can end your case at StopNCII.org at any time. Then we stop looking, and copies"
+            " that are hidden only because of your case can show in results again."
+        ),
+        _("If you are in danger now, call the emergency number of your country."),
+    ),
+    "ended": (
+        _("If you want us to look again, make a new case at StopNCII.org."),
+        _("If you did not end this case yourself, ask a helpline what happened."),
+        _("If you are in danger now, call the emergency number of your country."),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +118,6 @@ class SurvivorReport:
     not_delisted: int = 0
     hosts: tuple[HostCount, ...] = ()
     images: tuple[ReportedImage, ...] | None = None
-    cannot_see: tuple[str, ...] = CANNOT_SEE
-    help: tuple[tuple[str, str], ...] = HELP
 
 
 def survivor_report(
@@ -166,40 +188,50 @@ def survivor_report(
     )
 
 
-def as_json(report: SurvivorReport) -> dict[str, Any]:
-    """Turn a report into JSON values; what needs an access code is left out without one."""
+def as_json(
+    report: SurvivorReport, words: Language | None = None, *, country: str | None = None
+) -> dict[str, Any]:
+    """Turn a report into JSON values; what needs an access code is left out without one.
+
+    Args:
+        words: language of the sentences in it; English by default.
+        country: whose helplines to name, ISO 3166; by default those of the language.
+    """
+    words = words or language("en")
     values = asdict(report)
     if report.images is None:
         del values["images"]
-    values["help"] = [{"name": name, "contact": contact} for name, contact in report.help]
-    return values
+    return values | {
+        "lang": words.tag,
+        "cannot_see": [words.say(sentence) for sentence in CANNOT_SEE],
+        "next_steps": [words.say(sentence) for sentence in NEXT_STEPS[report.case_status]],
+        "help": [helplines.as_json(line, words) for line in helplines.choose(words, country)],
+    }
 
 
-def as_html(report: SurvivorReport) -> str:
-    """Write a report as one HTML page that loads nothing from anywhere."""
-    environment = Environment(
-        loader=PackageLoader("delist"),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def as_html(
+    report: SurvivorReport,
+    words: Language | None = None,
+    *,
+    country: str | None = None,
+    for_paper: bool = False,
+) -> str:
+    """Write a report as one HTML page that loads nothing from anywhere; see ``as_json``.
+
+    Args:
+        for_paper: without what only a browser has, the way to leave.
+    """
+    words = words or language("en")
+    told = as_json(report, words, country=country)
+    return pages.render(
+        "survivor_report.html",
+        words,
+        report=report,
+        cannot_see=told["cannot_see"],
+        next_steps=told["next_steps"],
+        helplines=told["help"],
+        for_paper=for_paper,
     )
-    environment.filters["moment"] = _moment
-    return environment.get_template("survivor_report.html").render(report=report)
-
-
-def _moment(iso: str) -> str:
-    """Write a time as people read it: ``21 November 2026, 21:50 UTC``."""
-    return f"{datetime.fromisoformat(iso):%-d %B %Y, %H:%M} UTC"
-
-
-def defang(url: str) -> str:
-    """Write a URL so that it does not open: ``hxxp``, and ``[.]`` in the host."""
-    parts = urlsplit(url)
-    userinfo, at, address = parts.netloc.rpartition("@")
-    netloc = f"{userinfo}{at}{address.replace('.', '[.]')}"
-    rest = url.split("://", 1)[1][len(parts.netloc) :]
-    return f"{parts.scheme.replace('http', 'hxxp')}://{netloc}{rest}"
 
 
 def _is_compared(signal: Signal | None) -> bool:

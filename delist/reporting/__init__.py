@@ -1,0 +1,34 @@
+"""Reports: to the holder of a case reference, to the public, to databases of statements.
+
+::
+
+    survivor.py      what was found and delisted for one case reference
+    pages.py         reports as HTML that loads nothing; report.css, report.js, ../templates
+    pdf.py           a page as PDF
+    languages.py     catalogues (locale/), dates, numbers, direction
+    helplines.py     who helps, by country
+    addresses.py     addresses that do not open
+"""
+
+from delist.reporting.addresses import defang
+from delist.reporting.languages import Language, language
+from delist.reporting.survivor import (
+    HostCount,
+    ReportedImage,
+    SurvivorReport,
+    as_html,
+    as_json,
+    survivor_report,
+)
+
+__all__ = [
+    "HostCount",
+    "Language",
+    "ReportedImage",
+    "SurvivorReport",
+    "as_html",
+    "as_json",
+    "defang",
+    "language",
+    "survivor_report",
+]
