@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from delist import access, feedback, reporting, review, submitting
 from delist.appeal_desk import AppealDesk
 from delist.assessment import Rules
 from delist.benign import BenignBank
 from delist.desk import CaseFile, Desk
-from delist.errors import PolicyChangedError
 from delist.direct import DirectReports
+from delist.errors import PolicyChangedError
 from delist.facts import Sources
 from delist.feedback import DeliveryReport
 from delist.governance import Governance
@@ -26,7 +26,6 @@ from delist.model import Case, SuppressionRecord
 from delist.policy import Policy, parse_policy
 from delist.reporting import SurvivorReport
 from delist.review import Ruling
-from delist.serving import SuppressionFilter
 from delist.settings import DelistSettings, load_settings
 from delist.store import Database, audit, cases, ledger, outbox, policies, submissions
 from delist.store.audit import AuditEntry
@@ -38,6 +37,9 @@ from indexer.ports import FeedbackReceiver
 from indexer.scan import Progress, ScanReport
 from indexer.store import load_or_create_secret
 from indexer.sync import SyncReport
+
+if TYPE_CHECKING:
+    from delist.serving import SnapshotReport, SuppressionFilter
 
 Stopped = Callable[[], bool]
 
@@ -307,9 +309,17 @@ class Delist:
         with self.database.read() as connection:
             return audit.verify(connection)
 
-    def suppression_filter(self) -> SuppressionFilter:
+    def suppression_filter(self) -> "SuppressionFilter":
         """Open the filter that result pages ask, on the same case store."""
+        from delist.serving import SuppressionFilter  # noqa: PLC0415 - loads compiled code
+
         return SuppressionFilter(self.database)
+
+    def keep_snapshot(self, *, force: bool = False) -> "SnapshotReport":
+        """Build what the filter maps, or renew it when it is time; see ``serving.keeping``."""
+        from delist.serving import keep_snapshot  # noqa: PLC0415 - loads compiled code
+
+        return keep_snapshot(self.database, now=self.clock(), force=force)
 
     def issue_access_code(self, case_ref: str) -> str:
         """Issue a survivor's access code; see ``access.issue_code``."""

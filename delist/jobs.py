@@ -28,6 +28,9 @@ from indexer.errors import IndexerError
 FEED_CYCLE = "feed-cycle"
 FULL_SCAN = "full-scan"
 COMPACTION = "compaction"
+SNAPSHOT = "serving-snapshot"
+_SNAPSHOT_S = 60
+"""How often it is seen whether the serving filter's snapshot is to be renewed."""
 _COMPACTIONS_PER_PURGE = 4
 _STANDBY_POLL_S = 0.5
 _LOG_LEVEL_INFO = 20
@@ -107,6 +110,19 @@ class Service:
             scan_open=report.scan_open,
         )
 
+    def snapshot(self) -> None:
+        """What the serving filter maps is built, or renewed when it is time."""
+        report = self._delist.keep_snapshot()
+        if report.refused:
+            _log.warning("serving.snapshot_refused", reason=report.refused)
+        _log.info(
+            "serving.snapshot",
+            built=report.built.value,
+            urls=report.urls,
+            sequence=report.sequence,
+            size_bytes=report.size_bytes,
+        )
+
     def _take_in(self) -> None:
         delist, stopped = self._delist, self._stopping.is_set
         report = delist.take_in(stopped=stopped)
@@ -134,6 +150,7 @@ class Service:
             (FEED_CYCLE, self.feed_cycle, jobs.feed_sync_s),
             (FULL_SCAN, self.full_scan, jobs.full_scan_s),
             (COMPACTION, self.compaction, purge_after_s // _COMPACTIONS_PER_PURGE),
+            (SNAPSHOT, self.snapshot, _SNAPSHOT_S),
         ):
             scheduler.add_job(
                 self._guarded,

@@ -1,4 +1,4 @@
-"""The ledger and the filter: ``suppressions list|export|verify``, ``suppressed``."""
+"""The ledger and the filter: ``suppressions list|export|verify|snapshot``, ``suppressed``."""
 
 import sys
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     commands.command("list")(list_records)
     commands.command("export")(export)
     commands.command("verify")(verify)
+    commands.command("snapshot")(snapshot)
     app.add_typer(commands, name="suppressions")
     app.command("suppressed")(suppressed)
 
@@ -54,6 +55,19 @@ def verify(ctx: typer.Context) -> None:
         records = delist.verify_ledger()
     context.output.result(
         {"records": records, "verified": True}, f"{records} records, all as written"
+    )
+
+
+def snapshot(ctx: typer.Context) -> None:
+    """Build or renew now what the filter of result pages maps; `delist run` does so in time."""
+    context = context_of(ctx)
+    with context.open() as delist:
+        report = delist.keep_snapshot(force=True)
+    refused = f"; the one that was there is not used: {report.refused}" if report.refused else ""
+    context.output.result(
+        document_of(report),
+        f"{report.built.value}: {report.urls:,} URLs, as of record {report.sequence}, "
+        f"{report.size_bytes:,} bytes{refused}",
     )
 
 

@@ -17,15 +17,20 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from delist.errors import DatabaseError, DatabaseVersionError
 from delist.settings import DatabaseSettings
 from delist.store.backend import DISK_FULL, Backend
+from delist.store.news import announce
 from delist.store.postgres import Postgres
 from delist.store.sqlite import Sqlite
-from delist.store.tables import HEAD
+from delist.store.tables import HEAD, ledger_head
 
-_READING = "delist_read"
+_READING, _TOLD = "delist_read", "delist_ledger_written"
 
 
 class Database:
-    """The open SQL store. Thread-safe; to be opened anew in every process."""
+    """The open SQL store. Thread-safe; to be opened anew in every process.
+
+    Attributes:
+        data_dir: what is derived from the store lies there, whichever database it is.
+    """
 
     def __init__(self, data_dir: Path, settings: DatabaseSettings = DatabaseSettings()) -> None:
         """Open the store, creating it or bringing it up to date.
@@ -40,13 +45,14 @@ class Database:
             DatabaseError: it cannot be opened.
         """
         url = settings.load_url()
+        self.data_dir = data_dir
         try:
             self._backend: Backend = Postgres(url) if url else Sqlite(data_dir)
         except OSError as error:
             raise _failed("open", _reason(error)) from None
         self._engine = self._backend.engine
         event.listen(self._engine, "begin", self._say_begin)
-        event.listen(self._engine, "before_cursor_execute", _refuse_unstorable)
+        event.listen(self._engine, "before_cursor_execute", _look_at)
         try:
             with self._translated("open"):
                 if self._version() != HEAD:
@@ -116,8 +122,11 @@ class Database:
     @contextmanager
     def _transaction(self, *, reading: bool) -> Iterator[Connection]:
         with self._begun(reading=reading) as connection:
+            connection.info.pop(_TOLD, None)
             yield connection
             connection.commit()
+            if connection.info.pop(_TOLD, False) and not reading:
+                announce(news_path(self.data_dir))
 
     def _begun(self, *, reading: bool) -> Connection:
         """Begin a transaction; once more where an idle connection turns out to be closed."""
@@ -153,6 +162,11 @@ class Database:
             raise _failed(action, _reason(error)) from None
 
 
+def news_path(data_dir: Path) -> Path:
+    """Say where readers learn that the ledger has grown; see ``delist.store.news``."""
+    return data_dir / "serving" / "news"
+
+
 def _version_of(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
@@ -169,15 +183,20 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else type(error).__name__
 
 
-def _refuse_unstorable(
-    _connection: Any,  # noqa: ANN401
+def _look_at(
+    connection: Any,  # noqa: ANN401
     _cursor: Any,  # noqa: ANN401
-    _statement: str,
+    statement: str,
     parameters: Any,  # noqa: ANN401
     _context: Any,  # noqa: ANN401
     executemany: bool,  # noqa: FBT001
 ) -> None:
-    """Refuse text that PostgreSQL cannot keep on SQLite too, in the same words."""
+    """Refuse text that PostgreSQL cannot keep on SQLite too, in the same words.
+
+    And note who has to do with the ledger's head: readers are told after the commit.
+    """
+    if ledger_head.name in statement:
+        connection.info[_TOLD] = True
     rows: Sequence[Any] = parameters if executemany else (parameters,)
     for row in rows:
         for value in row.values() if isinstance(row, Mapping) else row or ():
