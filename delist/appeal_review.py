@@ -118,7 +118,7 @@ def decide(
             review.rule(
                 connection, assessor, case, ruling, kind=RulingKind.APPEAL, rules=rules, now=now
             )
-            assessor.tell_feeds()
+            assessor.finish()
         appeal = replace(
             appeal,
             state=target,

@@ -9,7 +9,7 @@ transaction:
 (3) Collect the facts, stop signals that do what no true signal does, ask the policy.
 (4) Say where the case stands by the table of ``workflow``.
 (5) Bring the ledger in line.
-(6) Queue what the feeds are to be told, once for all images: ``tell_feeds``.
+(6) ``finish``, once for all images: queue what the feeds are to be told.
 
 It is told nothing but the image, and compares states, not events. So it may be
 repeated at any time: what is in line already is left as it is.
@@ -161,7 +161,7 @@ class Assessor:
             return None
         held, case = view.held, view.case
         if case != held:
-            cases.put(self._connection, case)
+            cases.put(self._connection, case, before=held)
         for tripped in view.tripped:
             braking.stop(self._connection, tripped, now=self._now)
             self._supposed.stopped[tripped.signal_key] = tripped.code
@@ -170,7 +170,6 @@ class Assessor:
             reassessments.ask_for_group(
                 self._connection, case.group_id, reason="near_duplicate_decided", now=self._now
             )
-        reassessments.drop(self._connection, [case.image_key])
         changed = (
             held is None
             or case.state is not held.state
@@ -180,7 +179,7 @@ class Assessor:
             self._note_policy(view)
         if self._machine_acts(view):
             assert view.basis is not None  # noqa: S101 - a suppression rests on a match
-            acts.add(self._connection, self._facts.scopes(view.basis), now=self._now)
+            self._facts.count_act(view.basis)
         appended = self._emit(view)  # (5)
         self._touch(case, held)
         self._touched.update(self._giving_back.follow(case, view.record))
@@ -222,8 +221,9 @@ class Assessor:
         reach = reach_of(self._connection, self._store, self._image_txn, case, counted=counted)
         return replace(case, reach=reach)
 
-    def tell_feeds(self) -> None:
-        """Queue what the feeds are to be told of the signals of all assessed cases."""  # (6)
+    def finish(self) -> None:
+        """Write what is written once for all assessed cases: to be called last."""  # (6)
+        acts.add(self._connection, self._facts.take_acts(), now=self._now)
         for signal_key, feed in sorted(self._touched.items()):
             feedback.queue_for(self._connection, feed=feed, signal_key=signal_key, now=self._now)
         self._touched.clear()
@@ -251,7 +251,9 @@ class Assessor:
         merged = [self._merged(held.pop(m.signal_key.hex(), None), m) for m in matches]
         merged += [self._ended(match) for match in held.values()]
         merged.sort(key=lambda match: (match.distance_bits, match.signal_key))
-        content = case.content_sha256 if record is None else record.sha256.hex()
+        # Bytes that nothing matches are nobody's: the case keeps what it was last about.
+        supported = any(match.support is Support.ACTIVE for match in merged)
+        content = record.sha256.hex() if record and supported else case.content_sha256
         return replace(case, content_sha256=content, matches=tuple(merged))
 
     def _with_standing(self, case: Case, ruling: Decision | None) -> Case:
@@ -326,7 +328,7 @@ class Assessor:
         newest = max((match.matched_at for match in active), default=None)
         covers = case.decided_at is not None and (newest is None or newest <= case.decided_at)
         proposal, tripped = self._proposed(case, held, record) if active else (None, ())
-        kept = None if active or record is None else self._kept(case)
+        kept = None if active or record is None else self._kept(case, record)
         state = next_state(
             Standpoint(
                 supported=bool(active),
@@ -376,9 +378,9 @@ class Assessor:
         )
         return propose(facts, self._policy), tuple(tripped)
 
-    def _kept(self, case: Case) -> CaseMatch | None:
+    def _kept(self, case: Case, record: ImageRecord) -> CaseMatch | None:
         """Find what a confirmed image rests on when nothing matches it any more, or None."""
-        if case.verdict is not Verdict.NCII:
+        if case.verdict is not Verdict.NCII or record.sha256.hex() != case.content_sha256:
             return None
         seen = [match for match in case.matches if match.content_sha256 == case.content_sha256]
         changed = [match for match in seen if match.support is Support.ENDED]

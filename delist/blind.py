@@ -124,7 +124,7 @@ def decide(
             reason=ruling.reason,
             now=now,
         )
-        assessor.tell_feeds()
+        assessor.finish()
     return BlindOutcome(agrees=ruling.verdict is drawn.first_verdict, case=outcome.case)
 
 

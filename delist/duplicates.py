@@ -96,7 +96,7 @@ def decide_group(
                     connection, assessor, member, for_others, kind=kind, rules=rules, now=now
                 )
                 decided.append(outcome.case)
-            assessor.tell_feeds()
+            assessor.finish()
     follow(store, database, case.group_id, rules=rules, now=now)
     return GroupDecision(case=case, decided=decided, left_out=left_out)
 

@@ -86,6 +86,8 @@ class FactsReader:
         self._policy = policy
         self._now = now
         self._supposed = supposed or Supposed()
+        self._acts: Counter[str] = Counter()
+        self._before: dict[str, int] = {}
         self._sites: dict[str, dict[tuple[str, Verdict], int]] = {}
         self._signals: dict[str, tuple[Signal | None, SignalFacts]] = {}
         self._shown: dict[tuple[str, datetime], set[str]] = {}
@@ -138,11 +140,26 @@ class FactsReader:
         }
         return {
             scope: (
-                acts.count(self._connection, scope, now=self._now) + self._supposed.acts[scope],
+                self._counted(scope) + self._acts[scope] + self._supposed.acts[scope],
                 most[scope.partition(":")[0]],
             )
             for scope in self.scopes(match)
         }
+
+    def count_act(self, match: CaseMatch) -> None:
+        """Count an automatic act on a match in every scope of its caps; see ``take_acts``."""
+        self._acts.update(self.scopes(match))
+
+    def take_acts(self) -> Counter[str]:
+        """Return what was counted by scope and is not stored yet, and forget it."""
+        taken, self._acts = self._acts, Counter()
+        self._before.clear()
+        return taken
+
+    def _counted(self, scope: str) -> int:
+        if scope not in self._before:
+            self._before[scope] = acts.count(self._connection, scope, now=self._now)
+        return self._before[scope]
 
     def _known(self, signal_key: str) -> tuple[Signal | None, SignalFacts]:
         """Load a signal, and what holds for it whichever image it matches."""

@@ -76,10 +76,10 @@ class Intake:
     ) -> IntakeReport:
         """Take in everything that the logs hold.
 
-        Raises:
         Args:
             report: of an intake that this one goes on with.
 
+        Raises:
             StoreError, DatabaseError, PolicyChangedError: the batch under way was rolled back.
         """
         report = IntakeReport() if report is None else report
@@ -158,8 +158,11 @@ class Intake:
         now: datetime,
     ) -> None:
         assessor = Assessor(self._store, txn, connection, rules=self._rules, now=now)
-        for image_key in dict.fromkeys(image_keys):
+        keys = list(dict.fromkeys(image_keys))
+        # Before, not after: what one of them asks for, such as a brake, is still to be done.
+        reassessments.drop(connection, [key.hex() for key in keys])
+        for image_key in keys:
             outcome = assessor.assess(image_key)
             if outcome is not None:
                 report.count(outcome)
-        assessor.tell_feeds()
+        assessor.finish()

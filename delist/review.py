@@ -88,7 +88,7 @@ def decide_one(
         outcome = rule(
             connection, assessor, case, ruling, kind=RulingKind.REVIEW, rules=rules, now=now
         )
-        assessor.tell_feeds()
+        assessor.finish()
     return outcome.case
 
 
@@ -203,7 +203,7 @@ def follow(store: Store, database: Database, group_id: str, *, rules: Rules, now
                 assessor = Assessor(store, txn, connection, rules=rules, now=now)
                 for key in keys:
                     assessor.assess(bytes.fromhex(key))
-                assessor.tell_feeds()
+                assessor.finish()
 
 
 def _draw(connection: Connection, decision: Decision, number: int, *, rules: Rules) -> None:

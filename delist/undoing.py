@@ -63,7 +63,7 @@ def undo(
             now=now,
             detail={"action": action.value},
         )
-        assessor.tell_feeds()
+        assessor.finish()
     follow(store, database, outcome.case.group_id, rules=rules, now=now)
     return outcome.case
 

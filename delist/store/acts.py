@@ -1,6 +1,6 @@
 """How often the machine has acted by itself, by day and scope: what caps are counted on."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, insert, select, update
@@ -20,16 +20,16 @@ def count(connection: Connection, scope: str, *, now: datetime) -> int:
     return int(found or 0)
 
 
-def add(connection: Connection, scopes: Iterable[str], *, now: datetime) -> None:
-    """Count one act in each scope."""
+def add(connection: Connection, counted: Mapping[str, int], *, now: datetime) -> None:
+    """Add up acts by scope on the UTC day of ``now``."""
     day = _day(now)
-    for scope in scopes:
+    for scope, number in counted.items():
         chosen = (automatic_acts.c.day == day) & (automatic_acts.c.scope == scope)
         done = connection.execute(
-            update(automatic_acts).where(chosen).values(acts=automatic_acts.c.acts + 1)
+            update(automatic_acts).where(chosen).values(acts=automatic_acts.c.acts + number)
         )
         if not done.rowcount:
-            connection.execute(insert(automatic_acts).values(day=day, scope=scope, acts=1))
+            connection.execute(insert(automatic_acts).values(day=day, scope=scope, acts=number))
 
 
 def _day(now: datetime) -> str:

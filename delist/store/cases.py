@@ -1,7 +1,7 @@
 """Cases, their matches and their decisions in SQL, inside the caller's transaction."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -47,15 +47,23 @@ def find_by_image(connection: Connection, image_key: str) -> Case | None:
     return _load_one(connection, cases.c.image_key == image_key)
 
 
-def put(connection: Connection, case: Case) -> None:
-    """Store a case and all its matches, new or changed."""
-    values = {key: value for key, value in asdict(case).items() if key != "matches"}
+def put(connection: Connection, case: Case, *, before: Case | None) -> None:
+    """Store a case and all its matches.
+
+    Args:
+        before: as it is stored; None when it is new.
+    """
+    values = {entry.name: getattr(case, entry.name) for entry in fields(case)}
+    del values["matches"]
     values["queue_at"] = case.queue_at or case.deadline_at
     values["awaits_person"] = case.awaits_person
-    changed = connection.execute(update(cases).where(cases.c.id == case.id).values(values))
-    if not changed.rowcount:
+    if before is None:
         connection.execute(insert(cases).values(values))
-    connection.execute(delete(case_matches).where(case_matches.c.case_id == case.id))
+    else:
+        connection.execute(update(cases).where(cases.c.id == case.id).values(values))
+        if case.matches == before.matches:
+            return
+        connection.execute(delete(case_matches).where(case_matches.c.case_id == case.id))
     if case.matches:
         rows = [{"case_id": case.id, **asdict(match)} for match in case.matches]
         connection.execute(insert(case_matches), rows)
