@@ -275,7 +275,15 @@ def test_no_log_file_is_written(scene: Scene) -> None:
     names = {path.name for path in (scene.folder / "data").rglob("*") if path.is_file()}
 
     assert names <= {
-        *("data.mdb", "lock.mdb", "signal-key", "access-code-key", "run.lock", "images.lock"),
+        *(
+            "data.mdb",
+            "lock.mdb",
+            "signal-key",
+            "access-code-key",
+            "run.lock",
+            "images.lock",
+            "blind-sample-key",
+        ),
         *("delist.sqlite3", "delist.sqlite3-wal", "delist.sqlite3-shm", "delist.migration.lock"),
     }
 
