@@ -120,7 +120,7 @@ def _gathered(
     found = np.zeros(len(order) + 1, np.uint64)
     np.cumsum(sizes, out=found[1:])
     out = np.empty(int(found[-1]), np.uint8)
-    given = np.ascontiguousarray(offsets)
+    given = np.require(offsets, requirements=["C", "W"])  # a mapped one is read-only
     kernels.gather(
         address_of(urls), given, np.ascontiguousarray(order, np.int64), 0, len(order), out
     )
