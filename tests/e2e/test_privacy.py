@@ -284,6 +284,7 @@ def test_no_log_file_is_written(scene: Scene) -> None:
             "images.lock",
             "blind-sample-key",
         ),
+        *("suppressions.snapshot", "suppressions.lock", "news"),
         *("delist.sqlite3", "delist.sqlite3-wal", "delist.sqlite3-shm", "delist.migration.lock"),
     }
 
