@@ -1,13 +1,14 @@
-"""Reports: ``report survivor``."""
+"""Reports: ``report survivor``; those for the public are in ``publishing``."""
 
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from delist.cli.context import Context, context_of
+from delist.cli import publishing
+from delist.cli.context import context_of
+from delist.cli.publishing import Out, write_out
 from delist.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ class ReportFormat(StrEnum):
     PDF = "pdf"
 
 
-Out = Annotated[
-    Path | None, typer.Option("--out", help="Write to this file, which only you can read.")
-]
 Lang = Annotated[str, typer.Option("--lang", help="Language: cy, en, es or ur; en-GB is en.")]
 
 
@@ -33,6 +31,7 @@ def register(app: typer.Typer) -> None:
     reports = typer.Typer(help="Reports.", no_args_is_help=True)
     reports.callback()(_reports)
     reports.command("survivor")(survivor)
+    publishing.register(reports)
     app.add_typer(reports, name="report")
 
 
@@ -71,7 +70,7 @@ def survivor(
         context.output.json_lines = True
         context.output.result(as_json(report, words, country=country))
     else:
-        write(context, out, _written(report, words, country, format))
+        write_out(context, out, _written(report, words, country, format))
 
 
 def _written(
@@ -84,20 +83,3 @@ def _written(
     from delist.reporting.pdf import as_pdf
 
     return as_pdf(as_html(report, words, country=country, for_paper=True), words)
-
-
-def write(context: Context, out: Path | None, content: bytes) -> None:
-    """Write a report to a file that only its owner can read, or to standard output."""
-    if out is None:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-        return
-    new = out.with_name(f".{out.name}.new")
-    try:
-        new.unlink(missing_ok=True)
-        new.touch(mode=0o600, exist_ok=False)
-        new.write_bytes(content)
-        new.replace(out)
-    except OSError as error:
-        raise UsageError(f"--out: {error.strerror or type(error).__name__}") from None
-    context.output.result({"written": str(out), "size_bytes": len(content)}, f"written: {out}")

@@ -795,3 +795,23 @@ def test_progress_is_for_terminals(place: Place) -> None:
 
     assert (ran.code, ran.err) == (0, "")
     assert "\x1b" not in ran.out
+
+
+def test_public_reports(place: Place, tmp_path: Path) -> None:
+    """Figures in three forms; exports say where the next one goes on, and wait for the delay."""
+    document = place.run("report", "transparency", "--since", "2026-01-01").document
+    assert document["rounded_down_to"] == 10
+    out = tmp_path / "public"
+    place.run("report", "transparency", "--out", str(out), json_lines=False)
+    assert {path.name for path in out.iterdir()} == {
+        f"transparency.{kind}" for kind in ("html", "csv", "json")
+    }
+    page = place.run("report", "transparency", "--format", "html", json_lines=False)
+    assert page.out.startswith("<!doctype html>")
+    for kind, told in (("dsa", "statements"), ("lumen", "notices")):
+        path = tmp_path / f"{kind}.jsonl"
+        made = place.run("report", kind, "--after", "0", "--out", str(path)).document
+        assert (made[told], made["last_sequence"]) == (0, 0)  # too new to be told of
+        assert path.read_text() == ""
+    place.run("report", "transparency", "--since", "May").failed(2, "--since")
+    place.run("report", "dsa", "--out", str(tmp_path / "no" / "where")).failed(2, "--out")
