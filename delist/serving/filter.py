@@ -26,7 +26,7 @@ from delist.errors import DelistError
 from delist.model import SuppressionRecord
 from delist.serving import kernels
 from delist.serving.keeping import is_of, load_snapshot, snapshot_path
-from delist.serving.snapshot import Origin, Snapshot, empty_snapshot
+from delist.serving.snapshot import Origin, Snapshot, address_of, empty_snapshot
 from delist.serving.tail import Cases, cases_of, follow
 from delist.settings import load_settings
 from delist.store import Database, effects, ledger
@@ -39,6 +39,7 @@ POLL_S = 0.2
 """Seconds after which the database is asked, whatever the mapped number says."""
 
 _BREAK = "\n"
+_LOOK_CLOSER = kernels.UNSURE | kernels.MAYBE_CHANGED
 # Without argument types ctypes passes bytes, a small number and an array as they are: that
 # takes half the time. It keeps the GIL, which giving away would cost more than the look-up.
 _ask: Any = ctypes.PYFUNCTYPE(ctypes.c_longlong)(kernels.ask_code.address)
@@ -68,21 +69,41 @@ class FilterStatus:
 class _View:
     """All that an answer needs; replaced whole when there is another snapshot."""
 
-    __slots__ = ("changed", "head", "last", "snapshot", "table")
+    __slots__ = ("_bits", "_table", "changed", "head", "last", "snapshot", "table")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.table = (ctypes.c_uint64 * kernels.TABLE)(*snapshot.table.tolist())
+        self._bits = np.zeros(kernels.CHANGED_BITS // 8, np.uint8)
+        self._table = snapshot.table.copy()
+        self._table[kernels.CHANGED] = address_of(self._bits)
+        self.table = (ctypes.c_uint64 * kernels.TABLE)(*self._table.tolist())
         self.changed: dict[str, Cases] = {}
         self.last: Origin = snapshot.origin
         self.head: tuple[int, str] | None = None
 
     def catch_up(self, connection: Connection, head: tuple[int, str]) -> None:
         """Read what the ledger says behind the last record that was read."""
-        sequence = follow(connection, self.snapshot, self.changed, self.last.sequence)
+        sequence = follow(
+            connection, self.snapshot, self.changed, self.last.sequence, before=self._note
+        )
         if sequence != self.last.sequence:
             self.last = Origin(sequence=sequence, record_id=effects.record_id(connection, sequence))
         self.head = head
+
+    def find_many(self, urls: list[str], *, check: bool = True) -> NDArray[np.int64]:
+        """Look many up; see ``kernels.find_lines``."""
+        return self.snapshot.find_many(urls, self._table, check=check)
+
+    def holds(self, canonical: str) -> bool:
+        """Say whether a canonical URL is suppressed."""
+        cases = self.changed.get(canonical)
+        return self.snapshot.find(canonical) >= 0 if cases is None else bool(cases)
+
+    def _note(self, urls: list[str]) -> None:
+        """Mark what is about to change, so that who asks for it looks at ``changed``."""
+        bits = self.snapshot.hashes_of(urls) & np.uint64(kernels.CHANGED_BITS - 1)
+        masks = np.uint8(1) << (bits & np.uint64(7)).astype(np.uint8)
+        np.bitwise_or.at(self._bits, (bits >> np.uint64(3)).astype(np.int64), masks)
 
 
 class SuppressionFilter:
@@ -140,16 +161,11 @@ class SuppressionFilter:
         if self._mark[0] != self._seen or monotonic() > self._due:
             self._refresh()
         view = self._view
-        if url in view.changed:
-            return bool(view.changed[url])
         if url.isascii():
             answer: int = _ask(url.encode(), len(url), view.table)
-            if answer != kernels.UNSURE:
+            if answer & _LOOK_CLOSER == 0:
                 return answer != kernels.ABSENT
-        canonical = canonical_url(url)
-        if canonical in view.changed:
-            return bool(view.changed[canonical])
-        return view.snapshot.find(canonical) >= 0
+        return view.holds(canonical_url(url))
 
     def suppressed(self, urls: Sequence[str]) -> NDArray[np.bool_]:
         """Say for each of many URLs whether it is suppressed, as bool[n].
@@ -164,19 +180,11 @@ class SuppressionFilter:
         view, names = self._view, list(urls)
         if not names:
             return np.zeros(0, np.bool_)
-        lines = [name.replace(_BREAK, " ") for name in names] if _has_breaks(names) else names
-        answers = view.snapshot.find_many(lines, check=True)
-        unsure = np.flatnonzero(answers == kernels.UNSURE)
-        if len(unsure):
-            for place in unsure.tolist():
-                names[place] = _canonical_or_nothing(names[place])
-            found = view.snapshot.find_many([names[place] for place in unsure], check=False)
-            answers[unsure] = found
+        lines = [name.replace(_BREAK, "\0") for name in names] if _has_breaks(names) else names
+        answers = view.find_many(lines)
         held = (answers & kernels.PRESENT).astype(np.bool_)
-        changed = view.changed
-        if changed:
-            for place in [place for place, name in enumerate(names) if name in changed]:
-                held[place] = bool(changed[names[place]])
+        for place in np.flatnonzero(answers & _LOOK_CLOSER).tolist():
+            held[place] = _is_held(view, names[place])
         return held
 
     def records(self, url: str) -> list[SuppressionRecord]:
@@ -289,8 +297,8 @@ def _has_breaks(names: Sequence[str]) -> bool:
     return _BREAK in "".join(names)
 
 
-def _canonical_or_nothing(url: str) -> str:
+def _is_held(view: _View, url: str) -> bool:
     try:
-        return canonical_url(url)
+        return view.holds(canonical_url(url))
     except InvalidUrlError:
-        return ""
+        return False

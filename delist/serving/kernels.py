@@ -2,10 +2,12 @@
 
 Everything lies at addresses: a question costs less than making arrays of its parts would.
 The table says where; see ``Snapshot``.
+
+numba's cache looks only at the file a kernel is in. Who changes ``url_kernels`` touches this
+file too.
 """
 
 # ruff: noqa: ANN401, ARG001, PLR2004 - numba calls these with its own objects; bytes are numbers
-# ruff: noqa: C901, PLR0911, PLR0912 - one pass over the bytes of a URL
 
 from typing import Any
 
@@ -14,111 +16,22 @@ from llvmlite import ir
 from numba import carray, cfunc, njit, types  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 
-STARTS, TAGS, OFFSETS, URLS, BUCKETS, KEY_0, KEY_1, HASH_MASK, TABLE = range(9)
-"""Places in the table, uint64[TABLE]: four addresses, and numbers."""
+from delist.serving.url_kernels import is_plain, load8, load32, load64, normal_form, prefetch
 
-ABSENT, PRESENT, UNSURE = 0, 1, 2
-"""Answers, in the two lowest bits; above them the place of what is present.
+STARTS, TAGS, OFFSETS, URLS, CHANGED, BUCKETS, KEY_0, KEY_1, HASH_MASK, TABLE = range(10)
+"""Places in the table, uint64[TABLE]: five addresses, and numbers."""
 
-Unsure: the text is not plainly a canonical URL, so nothing was looked up.
+ABSENT, PRESENT, UNSURE, MAYBE_CHANGED, PLACE = 0, 1, 2, 4, 3
+"""Bits of an answer; above them, from bit ``PLACE`` on, the place of what is present.
+
+Unsure: it is no plain URL, so nothing was looked up. Maybe changed: a URL of this hash, or of
+one that shares its bit, was changed behind the snapshot.
 """
 
-_SAFE, _HOST, _HEX, _UNRESERVED = 1, 2, 4, 8
-_WORD = types.uint64
+CHANGED_BITS = 1 << 20
+"""Size of the bitmap at ``CHANGED``, by the lower part of the hash."""
+
 _BLOCK = 32
-
-
-def _classes() -> Any:
-    found = np.zeros(256, np.uint8)
-    letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-    for group, bit in (
-        (letters + b"-._~:/@[]!$&'()*+,;=", _SAFE),
-        (b"abcdefghijklmnopqrstuvwxyz0123456789-._", _HOST),
-        (b"0123456789ABCDEF", _HEX),
-        (letters + b"-._~", _UNRESERVED),
-    ):
-        found[list(group)] |= bit
-    return found
-
-
-_CLASSES = _classes()
-
-
-def _loading(bits: int, kind: Any) -> Any:
-    def load(_context: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            found = builder.load(builder.inttoptr(args[0], ir.IntType(bits).as_pointer()))
-            found.align = 1
-            return builder.zext(found, ir.IntType(64)) if bits < 64 else found
-
-        return types.uint64(types.uint64), generate
-
-    return load
-
-
-def _prefetching(_context: Any, address: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        known = builder.module.globals.get("llvm.prefetch.p0")
-        ask = known or ir.Function(builder.module, kind, "llvm.prefetch.p0")
-        at = builder.inttoptr(args[0], pointer)
-        builder.call(ask, [at, number(0), number(3), number(1)])  # read, keep, data
-        return context.get_dummy_value()
-
-    return types.void(types.uint64), generate
-
-
-load8: Any = intrinsic(_loading(8, types.uint8))
-load32: Any = intrinsic(_loading(32, types.uint32))
-load64: Any = intrinsic(_loading(64, types.uint64))
-prefetch: Any = intrinsic(_prefetching)
-
-
-@njit(nogil=True)
-def _is_plain(at: Any, size: Any) -> Any:
-    """Say whether text is an ASCII URL that ``canonical_url`` returns as it is.
-
-    No for some that are, those with a port or a user among them.
-    """
-    if size < 9 or load32(at) != 0x70747468:  # http
-        return False
-    place = np.int64(5) if load8(at + np.uint64(4)) == 0x73 else np.int64(4)
-    if load32(at + np.uint64(place)) & np.uint64(0xFFFFFF) != 0x2F2F3A:  # ://
-        return False
-    place += 3
-    first = place
-    while place < size and _CLASSES[load8(at + np.uint64(place))] & _HOST:
-        place += 1
-    if place == first or place >= size or load8(at + np.uint64(place)) != 0x2F:
-        return False
-    query = False
-    before = 0
-    while place < size:
-        byte = load8(at + np.uint64(place))
-        if _CLASSES[byte] & _SAFE:
-            if byte == 0x2E and before == 0x2F and not query:
-                return False
-        elif byte == 0x3F:
-            if not query and place + 1 == size:
-                return False
-            query = True
-        elif byte == 0x25:
-            if place + 2 >= size:
-                return False
-            high, low = load8(at + np.uint64(place + 1)), load8(at + np.uint64(place + 2))
-            if not (_CLASSES[high] & _CLASSES[low] & _HEX):
-                return False
-            high = high - np.uint64(0x30 if high < 0x41 else 0x37)
-            low = low - np.uint64(0x30 if low < 0x41 else 0x37)
-            if _CLASSES[high * np.uint64(16) + low] & _UNRESERVED:
-                return False
-            place += 2
-        else:
-            return False
-        before = byte
-        place += 1
-    return True
 
 
 @njit(nogil=True)
@@ -188,16 +101,37 @@ def _found(at: Any, size: Any, code: Any, table: Any) -> Any:
             if load64(offset + np.uint64(8)) - first == np.uint64(size) and _same(
                 at, table[URLS] + first, size
             ):
-                return np.int64(place) * 4 + PRESENT
+                return (np.int64(place) << PLACE) | PRESENT
     return np.int64(ABSENT)
 
 
 @njit(nogil=True)
+def _looked_up(at: Any, size: Any, code: Any, table: Any) -> Any:
+    answer = _found(at, size, code, table)
+    if table[CHANGED] != 0:
+        bit = code & np.uint64(CHANGED_BITS - 1)
+        if (load8(table[CHANGED] + (bit >> np.uint64(3))) >> (bit & np.uint64(7))) & np.uint64(1):
+            answer |= MAYBE_CHANGED
+    return answer
+
+
+@njit(nogil=True)
 def _asked(at: Any, size: Any, table: Any) -> Any:
-    if not _is_plain(at, size):
+    if is_plain(at, size):
+        code = _hashed(at, size, table[KEY_0], table[KEY_1]) & table[HASH_MASK]
+        return _looked_up(at, size, code, table)
+    return _asked_raw(at, size, table)
+
+
+@njit(nogil=True)
+def _asked_raw(at: Any, size: Any, table: Any) -> Any:
+    out = np.empty(3 * size + 2, np.uint8)
+    length = normal_form(at, size, out)
+    if length < 0:
         return np.int64(UNSURE)
-    code = _hashed(at, size, table[KEY_0], table[KEY_1]) & table[HASH_MASK]
-    return _found(at, size, code, table)
+    start = np.uint64(out.ctypes.data)
+    code = _hashed(start, length, table[KEY_0], table[KEY_1]) & table[HASH_MASK]
+    return _looked_up(start, length, code, table)
 
 
 def _address(_context: Any, pointer: Any) -> Any:
@@ -226,7 +160,7 @@ _GATHER = types.void(
 
 
 def _many(at: Any, size: Any, table: Any, check: Any, answers: Any) -> Any:
-    """Look lines up; returns how many there were. ``check``: see ``_is_plain``."""
+    """Look lines up; returns how many there were. ``check``: see ``is_plain``."""
     starts, sizes = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.int64)
     codes = np.empty(_BLOCK, np.uint64)
     line, place = 0, 0
@@ -237,8 +171,8 @@ def _many(at: Any, size: Any, table: Any, check: Any, answers: Any) -> Any:
             while place < size and load8(at + np.uint64(place)) != 0x0A:
                 place += 1
             starts[held], sizes[held] = at + np.uint64(first), place - first
-            if check and not _is_plain(starts[held], sizes[held]):
-                sizes[held] = -1
+            if check and not is_plain(starts[held], sizes[held]):
+                sizes[held] = ~sizes[held]
             else:
                 code = _hashed(starts[held], sizes[held], table[KEY_0], table[KEY_1])
                 codes[held] = code & table[HASH_MASK]
@@ -252,11 +186,12 @@ def _many(at: Any, size: Any, table: Any, check: Any, answers: Any) -> Any:
                 start = load32(table[STARTS] + bucket * np.uint64(4))
                 prefetch(table[TAGS] + start * np.uint64(4))
         for number in range(held):
-            answers[line + number] = (
-                UNSURE
-                if sizes[number] < 0
-                else _found(starts[number], sizes[number], codes[number], table)
-            )
+            if sizes[number] < 0:
+                answers[line + number] = _asked_raw(starts[number], ~sizes[number], table)
+            else:
+                answers[line + number] = _looked_up(
+                    starts[number], sizes[number], codes[number], table
+                )
         line += held
     return line
 

@@ -120,15 +120,28 @@ class Snapshot:
 
     def find(self, canonical: str) -> int:
         """Return the place of a canonical URL, -1 where it is not held."""
-        answer = int(self.find_many([canonical], check=False)[0])
-        return answer >> 2 if answer & kernels.PRESENT else -1
+        answer = int(self.find_many([canonical], self.table, check=False)[0])
+        return answer >> kernels.PLACE if answer & kernels.PRESENT else -1
 
-    def find_many(self, urls: list[str], *, check: bool) -> NDArray[np.int64]:
+    def find_many(
+        self, urls: list[str], table: NDArray[np.uint64], *, check: bool
+    ) -> NDArray[np.int64]:
         """Look URLs without a line break up; see ``kernels.find_lines`` for the answers."""
         answers = np.zeros(len(urls), np.int64)
         text = np.frombuffer("\n".join(urls).encode("utf-8", "surrogatepass") + b"\n", np.uint8)
-        kernels.find_lines(address_of(text), len(text) - 1, self.table, check, answers)
+        kernels.find_lines(address_of(text), len(text) - 1, table, check, answers)
         return answers
+
+    def hashes_of(self, urls: list[str]) -> NDArray[np.uint64]:
+        """Hash URLs as this snapshot does."""
+        texts = [url.encode() for url in urls]
+        ends = np.zeros(len(texts) + 1, np.uint64)
+        np.cumsum([len(text) for text in texts], out=ends[1:])
+        joined = np.frombuffer(b"".join(texts) + b"\n", np.uint8)
+        codes = np.empty(len(texts), np.uint64)
+        key_0, key_1 = self.table[kernels.KEY_0 : kernels.KEY_1 + 1]
+        kernels.hash_all(address_of(joined), ends, key_0, key_1, codes)
+        return codes & np.uint64(self.hashing.mask)
 
     def records_of(self, place: int) -> list[int]:
         """Return the numbers of the records by which the URL of a place is suppressed."""

@@ -1,6 +1,6 @@
 """What the ledger says behind a snapshot: for each URL that it touches, all that is in effect."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import Connection
 
@@ -12,7 +12,12 @@ Cases = dict[str, int]
 
 
 def follow(
-    connection: Connection, snapshot: Snapshot, changed: dict[str, Cases], sequence: int
+    connection: Connection,
+    snapshot: Snapshot,
+    changed: dict[str, Cases],
+    sequence: int,
+    *,
+    before: Callable[[list[str]], None] = lambda _urls: None,
 ) -> int:
     """Apply what follows a number, and return the number of the last record.
 
@@ -20,6 +25,7 @@ def follow(
         changed: by URL, what is in effect in place of what the snapshot says. Whoever reads it
             meanwhile finds each URL as it is before or after, never between: its entry is
             replaced when everything about it is known.
+        before: called with URLs before their entries are replaced.
     """
     for batch in effects.after(connection, sequence):
         known = [effect for effect in batch if effect.image_url]  # empty: it was erased
@@ -31,6 +37,7 @@ def follow(
                 fresh[effect.image_url][effect.case_id] = effect.sequence
             else:
                 fresh[effect.image_url].pop(effect.case_id, None)
+        before(list(fresh))
         changed.update(fresh)
         sequence = batch[-1].sequence
     return sequence
