@@ -1,4 +1,4 @@
-"""Measuring speed: ``bench hash``, ``lookup``, ``rescan``, ``crawl``."""
+"""Measuring speed: ``bench hash``, ``lookup``, ``rescan``, ``serving``, ``crawl``."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,8 @@ from delist.cli.bench_results import (
     lookup_text,
     rescan_document,
     rescan_text,
+    serving_document,
+    serving_text,
     surroundings,
 )
 from delist.cli.context import Context, Exit, context_of, leave
@@ -32,6 +34,7 @@ _LOOKUP_SIZES, _RESCAN_ROWS, _RESCAN_SIGNALS = (
     (1_000_000, 4_000_000),
     (1_000,),
 )
+_SERVING_URLS = (1_000_000,)
 
 Rounds = Annotated[int, typer.Option(help="Each takes every contestant in turn.")]
 Threads = Annotated[int, typer.Option(help="Threads, for every contestant alike.")]
@@ -45,6 +48,7 @@ def register(app: typer.Typer) -> None:
     bench.command("hash")(bench_hash)
     bench.command("lookup")(bench_lookup)
     bench.command("rescan")(bench_rescan)
+    bench.command("serving")(bench_serving)
     bench.command("crawl")(bench_crawl)
     app.add_typer(bench, name="bench")
 
@@ -158,6 +162,34 @@ def bench_rescan(
 
         draw_rescans(plot, reports, threads=threads, rounds=rounds, now=now)
     leave(Exit.DONE if all(report.exact for report in reports) else Exit.FAILED)
+
+
+def bench_serving(
+    ctx: typer.Context,
+    urls: Annotated[list[int] | None, typer.Option(help="Numbers of suppressed URLs.")] = None,
+    batch: Annotated[int, typer.Option(help="URLs asked for at once.")] = 100_000,
+    rounds: Rounds = 5,
+    plot: Plot = None,
+) -> None:
+    """Time whether a URL is suppressed, beside a set, LMDB and SQLite; check every answer."""
+    from delist.ops.bench.servings import ServingOptions, compare_servings
+
+    context = context_of(ctx)
+    _check_numbers(batch=batch, rounds=rounds)
+    sizes = _sizes("--urls", urls or _SERVING_URLS)
+    options = ServingOptions(batch=batch, rounds=rounds)
+    now, reports = datetime.now(UTC), []
+    _prepare(plot)
+    with _saying(context, "serving") as say:
+        for report in compare_servings(sizes, options, say):
+            reports.append(report)
+            document = {**serving_document(report, options), **surroundings(now)}
+            context.output.result(document, serving_text(report, options))
+    if plot is not None:
+        from delist.ops.bench.serving_plot import draw_servings
+
+        draw_servings(plot, reports, options, now=now)
+    leave(Exit.DONE if all(report.right for report in reports) else Exit.FAILED)
 
 
 def bench_crawl(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from delist.ops.bench.hashing import HashReport
     from delist.ops.bench.lookups import LookupOptions, LookupReport
     from delist.ops.bench.rescans import RescanReport
+    from delist.ops.bench.servings import ServingOptions, ServingReport
     from delist.ops.bench.timing import Comparison
 
 
@@ -72,6 +73,44 @@ def rescan_document(report: "RescanReport", threads: int, rounds: int) -> dict[s
         "ratios": {result.name: result.ratio.median for result in report.results},
         **document_of(report),
     }
+
+
+def serving_document(report: "ServingReport", options: "ServingOptions") -> dict[str, Any]:
+    """Return all that was measured of one size; docs/benchmarks.md says what the fields mean."""
+    ours, *others = report.results
+    return {
+        "what": f"is it suppressed? {report.urls:,} URLs held",
+        "batch": options.batch,
+        "rounds": options.rounds,
+        "right": report.right,
+        "rate": ours.rate.median,
+        "peers": {other.name: other.rate.median for other in others},
+        "ratios": {other.name: other.ratio.median for other in others},
+        **document_of(report),
+    }
+
+
+def serving_text(report: "ServingReport", options: "ServingOptions") -> str:
+    """Write a headline and a line for each contestant."""
+    rows = [
+        {
+            "": result.name,
+            "miss p50/p99 us": f"{result.miss.p50_us:.2f}/{result.miss.p99_us:.2f}",
+            "hit": f"{result.hit.p50_us:.2f}/{result.hit.p99_us:.2f}",
+            "raw miss": f"{result.raw_miss.p50_us:.2f}/{result.raw_miss.p99_us:.2f}",
+            "batches/s": f"{result.rate.median:,.0f}",
+            "range of rounds": f"{result.rate.low:,.0f}-{result.rate.high:,.0f}",
+            "raw": f"{result.raw_rate.median:,.0f}",
+            "ours is": f"{result.ratio.median:,.1f}x",
+            "build": f"{result.build_s:,.1f} s",
+            "bytes/URL": _or_dash(result.bytes_per_url, ",.0f"),
+            "right": "yes" if result.right else "NO",
+        }
+        for result in report.results
+    ]
+    head = f"{report.urls:,} suppressed URLs, batches of {options.batch:,}"
+    clock = f"; the clock itself {report.clock_us:.2f} us"
+    return f"{head}{_medians(1, options.rounds)}{clock}\n{_table(rows)}\n"
 
 
 def _lookups_of(report: "LookupReport", options: "LookupOptions") -> str:

@@ -32,6 +32,9 @@ _STYLES = {
     "faiss multi-hash": ("#D55E00", "D", "--"),
     "threatexchange PDQIndex": ("#CC79A7", "v", "--"),
     "faiss flat": ("#000000", "x", ":"),
+    "Python set": ("#009E73", "^", "--"),
+    "LMDB": ("#D55E00", "D", "--"),
+    "SQLite": ("#000000", "x", ":"),
 }
 _TEXT_COLOURS = {
     **dict.fromkeys(("delist, streaming", "delist, deep"), "#2176a5"),
