@@ -16,37 +16,45 @@ from delist.appeal_desk import AppealDesk, checked_url, hidden_since
 from delist.appeal_record import Party
 from delist.errors import UnknownRecordError, UsageError
 from delist.model import SuppressionRecord
-from delist.reporting import defang
+from delist.reporting import Language, defang, language, pages
 from delist.site_proof import is_covered
 from delist.store import appeals as table
 from delist.store import audit, ledger
 
-GROUND = (
+
+def _(message: str) -> str:
+    """Mark a message for the catalogues."""
+    return message
+
+
+GROUND = _(
     "Policy of this search engine on intimate images: results do not show images that are, or"
     " are taken to be, intimate and shared without the consent of a person they show. Nudity is"
     " not what this is about, and nothing is said about whoever runs the website."
 )
-MEANS = (
+MEANS = _(
     "Decisions of this kind may be prepared or made by automated means, by people, or by both."
     " For the safety of people who may be concerned, it is not said which it was, or what a"
     " decision rests on, in any single case."
 )
 _SCOPES = {
-    "image": "The image itself: it is not shown in results. Pages that hold it may be.",
-    "thumbnail": "The small preview of the image in results.",
-    "cache": "The copy of the image that this search engine holds.",
-    "page": "The page: it is not listed in results.",
+    "image": _("The image itself: it is not shown in results. Pages that hold it may be."),
+    "thumbnail": _("The small preview of the image in results."),
+    "cache": _("The copy of the image that this search engine holds."),
+    "page": _("The page: it is not listed in results."),
 }
-_APPEAL = (
+_APPEAL = _(
     "Whoever controls the website can ask us to look again: prove control with a file or a meta"
     " element on the website, and say why. A person who has not decided on the image before looks"
-    " at it and answers within {days} days. If the decision is reversed, results show the image"
+    " at it and answers within %(days)s days. If the decision is reversed, results show the image"
     " again."
 )
-REDRESS = (
+REDRESS = _(
     "Bodies for the settlement of disputes outside court and courts remain open, as the law of"
     " the place provides."
 )
+_TITLE = _("Statement of reasons")
+_ADDRESS, _SINCE = _("Not shown in results:"), _("Since:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +85,7 @@ def statement_of(
         image_url=defang(record.image_url),
         scope=_SCOPES[record.scope],
         since=since.date(),
-        appeal=_APPEAL.format(days=appeal_days),
+        appeal=_APPEAL % {"days": appeal_days},
         appeal_days=appeal_days,
     )
 
@@ -129,26 +137,52 @@ def statement_of_record(desk: AppealDesk, record_id: str, *, actor: str) -> Stat
     raise UnknownRecordError(_nothing(desk))
 
 
-def as_json(statement: StatementOfReasons) -> dict[str, Any]:
-    """Turn a statement into JSON values."""
-    return asdict(statement) | {"since": statement.since.isoformat()}
+def as_json(statement: StatementOfReasons, words: Language | None = None) -> dict[str, Any]:
+    """Turn a statement into JSON values, sentences in a language (English by default)."""
+    words = words or language("en")
+    said = {
+        name: words.say(getattr(statement, name))
+        for name in ("scope", "ground", "means", "redress")
+    }
+    return asdict(statement) | {
+        **said,
+        "appeal": words.say(_APPEAL, days=words.number(statement.appeal_days)),
+        "since": statement.since.isoformat(),
+        "lang": words.tag,
+    }
 
 
-def as_text(statement: StatementOfReasons) -> str:
-    """Write a statement as a letter has it."""
-    since = f"{statement.since.day} {statement.since:%B %Y}"
+def as_text(statement: StatementOfReasons, words: Language | None = None) -> str:
+    """Write a statement as a letter has it, in English by default."""
+    words = words or language("en")
     return "\n\n".join(
         (
-            "Statement of reasons",
-            f"Not shown in results: {statement.image_url}",
-            f"Since: {since}",
-            f"What this covers: {statement.scope}",
-            f"Ground: {statement.ground}",
-            f"How such decisions are made: {statement.means}",
-            f"How to appeal: {statement.appeal}",
-            f"Other ways: {statement.redress}",
+            words.say(_TITLE),
+            f"{words.say(_ADDRESS)} {statement.image_url}",
+            f"{words.say(_SINCE)} {words.day(statement.since)}",
+            *(f"{label} {text}" for label, text in _parts(statement, words)),
         )
     )
+
+
+def as_html(statement: StatementOfReasons, words: Language | None = None) -> str:
+    """Write a statement as a page that loads nothing, in English by default."""
+    words = words or language("en")
+    return pages.render(
+        "statement.html", words, statement=statement, parts=_parts(statement, words)
+    )
+
+
+def _parts(statement: StatementOfReasons, words: Language) -> list[tuple[str, str]]:
+    said = as_json(statement, words)
+    labels = {
+        "scope": _("What this covers:"),
+        "ground": _("Ground:"),
+        "means": _("How such decisions are made:"),
+        "appeal": _("How to appeal:"),
+        "redress": _("Other ways:"),
+    }
+    return [(words.say(label), said[name]) for name, label in labels.items()]
 
 
 def _nothing(desk: AppealDesk) -> str:

@@ -7,6 +7,7 @@ import typer
 from delist.appeal_record import Appeal, AppealState, Asks, Finding
 from delist.cli.context import context_of
 from delist.cli.output import document_of
+from delist.cli.publishing import Lang
 from delist.cli.steps import send_feedback
 from delist.errors import UsageError
 
@@ -183,11 +184,14 @@ def statement(
         str | None, typer.Option(help="For operators: id of a suppression record.")
     ] = None,
     actor: Annotated[str, typer.Option(help="With --record: who asks.")] = "",
+    lang: Lang = "en",
+    html: Annotated[bool, typer.Option("--html", help="Write a page.")] = False,
 ) -> None:
     """Write the statement of reasons for an address: URL with --proof, or --record."""
     from delist import statements
+    from delist.reporting import language
 
-    context = context_of(ctx)
+    context, words = context_of(ctx), language(lang)
     if (url is None or proof is None) == (record is None):
         raise UsageError("either URL with --proof APPEAL, or --record RECORD, is needed")
     with context.open() as delist:
@@ -196,7 +200,8 @@ def statement(
             found = statements.statement_of_record(desk, record, actor=actor)
         else:
             found = statements.statement_for_owner(desk, url or "", appeal_id=proof or "")
-    context.output.result(statements.as_json(found), statements.as_text(found))
+    text = statements.as_html(found, words) if html else statements.as_text(found, words)
+    context.output.result(statements.as_json(found, words), text)
 
 
 def _summary(appeal: Appeal) -> dict[str, Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Out = Annotated[
     Path | None, typer.Option("--out", help="Write to this file, which only you can read.")
 ]
+Lang = Annotated[str, typer.Option("--lang", help="Language: cy, en, es or ur; en-GB is en.")]
 After = Annotated[
     int, typer.Option(min=0, help="Number of the last record that was exported before.")
 ]

@@ -8,7 +8,7 @@ import typer
 
 from delist.cli import publishing
 from delist.cli.context import context_of
-from delist.cli.publishing import Out, write_out
+from delist.cli.publishing import Lang, Out, write_out
 from delist.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ class ReportFormat(StrEnum):
     JSON = "json"
     HTML = "html"
     PDF = "pdf"
-
-
-Lang = Annotated[str, typer.Option("--lang", help="Language: cy, en, es or ur; en-GB is en.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -8,6 +8,8 @@
     languages.py     catalogues (locale/), dates, numbers, direction
     helplines.py     who helps, by country
     addresses.py     addresses that do not open
+    transparency.py  figures about a period; disclosure.py, charts.py
+    dsa.py lumen.py  what databases of statements and notices take; exports.py
 """
 
 from delist.reporting.addresses import defang

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from delist.appeal_desk import hidden_since
 from delist.errors import UnknownRecordError, UsageError
 from delist.model import Basis, RecordAction, RecordState, SuppressionRecord, Verdict
+from delist.reporting import language
 from delist.settings import DatabaseSettings
-from delist.statements import as_json, as_text, statement_of, statement_of_record
+from delist.statements import as_html, as_json, as_text, statement_of, statement_of_record
 from tests.fakes.delisting import World, digest_of, image_near
 
 NEAR, OTHER = digest_of("near"), digest_of("other")
@@ -152,3 +154,29 @@ def test_nothing_of_the_basis_reaches_a_statement() -> None:
     assert statement_of(first, since=first.effective_at, appeal_days=14) == statement_of(
         second, since=second.effective_at, appeal_days=14
     )
+
+
+@pytest.mark.parametrize("code", ["en", "cy", "es", "ur"])
+def test_it_is_the_same_in_every_language_and_form(code: str) -> None:
+    """Text and page hold the same sentences, in one language; the address stays text."""
+    url = "https://one.example/<b>&'.jpg"
+    found = statement_of(
+        record(RecordAction.SUPPRESS, 1, url),
+        since=datetime(2026, 3, 1, tzinfo=UTC),
+        appeal_days=14,
+    )
+    words = language(code)
+    text, page = as_text(found, words), as_html(found, words)
+
+    assert found.image_url in text
+    assert "<b>" not in page
+    assert unescape(page).count(found.image_url) == 1
+    for sentence in ("scope", "ground", "means", "appeal", "redress"):
+        said = as_json(found, words)[sentence]
+        assert said in text
+        assert said in unescape(page)
+        assert (said == getattr(found, sentence)) is (code == "en")
+    assert "14" in as_json(found, words)["appeal"]
+    assert f'lang="{code}" dir="{words.direction}"' in page
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=", page)
