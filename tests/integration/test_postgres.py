@@ -7,6 +7,7 @@ import pwd
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from delist.build import Delist
 from delist.errors import DatabaseError
 from delist.model import CaseState
 from delist.ops.doctor import Health, examine
+from delist.serving.filter import POLL_S
 from delist.settings import DatabaseSettings, load_settings
 from delist.store import Database, ledger, positions
 from delist.store.postgres import Postgres
@@ -116,6 +118,7 @@ def test_a_server_that_is_away(tmp_path: Path) -> None:
             world.take_in()
             assert world.results.is_suppressed(URL)
             server.stop()
+            time.sleep(POLL_S)  # so long an answer may rest on what was read before
             with pytest.raises(DatabaseError, match=r"cannot be reached|was lost"):
                 world.results.is_suppressed(URL)
             with pytest.raises(DatabaseError, match="cannot be reached"):
