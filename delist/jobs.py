@@ -23,6 +23,7 @@ from crawler.errors import CrawlerError
 from delist.build import Delist, FailedSync
 from delist.errors import DelistError
 from delist.logs import configure_logs
+from delist.serving import keep_snapshot
 from indexer.errors import IndexerError
 
 FEED_CYCLE = "feed-cycle"
@@ -112,7 +113,7 @@ class Service:
 
     def snapshot(self) -> None:
         """What the serving filter maps is built, or renewed when it is time."""
-        report = self._delist.keep_snapshot()
+        report = keep_snapshot(self._delist.database, now=self._delist.clock())
         if report.refused:
             _log.warning("serving.snapshot_refused", reason=report.refused)
         _log.info(
