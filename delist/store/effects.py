@@ -50,8 +50,7 @@ def in_effect(connection: Connection, sequence: int) -> Iterator[tuple[str, int]
     chosen = _columns().where(records.c.sequence <= sequence)
     chosen = chosen.order_by(records.c.case_id, records.c.sequence)
     case_id, held = "", dict[str, int]()
-    streamed = connection.execution_options(yield_per=_BATCH).execute(chosen)
-    for row in streamed:
+    for row in connection.execute(chosen.execution_options(yield_per=_BATCH)):
         effect = _effect(row)
         if effect.case_id != case_id:
             yield from held.items()
