@@ -11,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from delist import access, feedback, reporting, review, submitting
+from delist import access, erasing, feedback, reporting, review, submitting
 from delist.appeal_desk import AppealDesk
 from delist.assessment import Rules
+from delist.attesting import LedgerLog
 from delist.benign import BenignBank
 from delist.desk import CaseFile, Desk
 from delist.direct import DirectReports
@@ -22,7 +23,7 @@ from delist.facts import Sources
 from delist.feedback import DeliveryReport
 from delist.governance import Governance
 from delist.intake import Intake, IntakeReport
-from delist.model import Case, SuppressionRecord
+from delist.model import Case, ErasedRecord, SuppressionRecord
 from delist.policy import Policy, parse_policy
 from delist.reporting import SurvivorReport
 from delist.review import Ruling
@@ -174,6 +175,7 @@ class Delist:
     def create(self) -> None:
         """Create what is missing: both stores and the secrets."""
         _ = self.indexer, self.database, self._access_secret, self._sample_key, self.policy
+        _ = self.ledger_log.key
 
     def sync_feeds(
         self,
@@ -286,14 +288,32 @@ class Delist:
         with self.database.read() as connection:
             yield from ledger.after(connection, sequence)
 
+    def entries_after(self, sequence: int) -> Iterator[SuppressionRecord | ErasedRecord]:
+        """Iterate over the same with what is left of erased records."""
+        with self.database.read() as connection:
+            yield from ledger.entries_after(connection, sequence)
+
+    @cached_property
+    def ledger_log(self) -> LedgerLog:
+        """The ledger as a log that others can check."""
+        return LedgerLog(
+            self.database,
+            self.settings.indexer.data_dir,
+            origin=self.settings.ledger.origin,
+            clock=self.clock,
+        )
+
+    def erase_records(self, sequences: Sequence[int], *, actor: str, reason: str) -> int:
+        """Erase what records say; see ``erasing.erase``."""
+        return erasing.erase(self.database, sequences, actor=actor, reason=reason, now=self.clock())
+
     def verify_ledger(self) -> int:
-        """Check the ledger; returns the number of records.
+        """Check the ledger, its tree and its checkpoints; returns the number of records.
 
         Raises:
-            LedgerError: an edit, a gap or a changed order.
+            LedgerError: an edit, a gap, a changed order or a cut.
         """
-        with self.database.read() as connection:
-            return ledger.verify(connection)
+        return self.ledger_log.verify()
 
     def audit_entries(self, after: int = 0, *, subject: str | None = None) -> Iterator[AuditEntry]:
         """Iterate over the audit log behind a number, of one subject or all."""

@@ -16,6 +16,7 @@ message here is safe to log and to show.
     ├── ProofError              control of a site could not be proved
     ├── ReportError             a report cannot be written in this form here
     ├── LedgerError             the ledger is not what was written
+    ├── LogProofError           a key, checkpoint or proof is not one, or does not hold
     └── DatabaseError           the SQL store cannot be used
         └── DatabaseVersionError  it was written by a newer version of the program
 """
@@ -70,6 +71,10 @@ class ReportError(DelistError):
 
 class LedgerError(DelistError):
     """The ledger is not what was written: an edit, a gap or a changed order."""
+
+
+class LogProofError(DelistError):
+    """A key, checkpoint, cosignature or proof is not one, or does not hold."""
 
 
 class DatabaseError(DelistError):

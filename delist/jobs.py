@@ -71,7 +71,7 @@ class Service:
             return self._wait_until_idle(self._delist.settings.jobs.stop_s)
 
     def feed_cycle(self) -> None:
-        """Feeds, the re-scan for new signals, intake, feedback; last what makes re-scans faster."""
+        """Feeds, the re-scan for new signals, intake, feedback, indexes; last the ledger's head."""
         delist, stopped = self._delist, self._stopping.is_set
         for outcome in delist.sync_feeds(stopped=stopped):
             if isinstance(outcome, FailedSync):
@@ -90,6 +90,7 @@ class Service:
         _log.info("scan.delta", signals=scan.signals, images=scan.images, matches=scan.matches)
         self._take_in()
         delist.indexer.keep_indexes(stopped=stopped)
+        self._attest()
 
     def full_scan(self) -> None:
         """Everything against everything, then intake."""
@@ -137,6 +138,14 @@ class Service:
         delivery = delist.send_feedback(stopped=stopped)
         for feed, reason in delivery.failed.items():
             _log.warning("feedback.failed", feed=feed, reason=reason, waiting=delivery.waiting)
+
+    def _attest(self) -> None:
+        """Sign and publish the ledger's head, if it has moved."""
+        if self.stopping:
+            return
+        report = self._delist.ledger_log.checkpoint()
+        if report.moved:
+            _log.info("ledger.checkpoint", size=report.size, files=report.files)
 
     def _scheduler(self) -> BackgroundScheduler:
         # One thread: no two jobs overlap, and each is once in the queue at most.

@@ -67,6 +67,15 @@ class RecordAction(StrEnum):
     REVOKE = "revoke"
 
 
+class Scope(StrEnum):
+    """What of a result is not to be shown."""
+
+    IMAGE = "image"
+    THUMBNAIL = "thumbnail"
+    CACHE = "cache"
+    PAGE = "page"
+
+
 class RecordState(StrEnum):
     """Whether a person has confirmed what a record rests on."""
 
@@ -212,6 +221,8 @@ class RecordDraft:
         scope: what is not to be shown.
         reason_code: why, as a constant.
         supersedes: id of the record that this one takes the place of, or "".
+        expires_at: when it ends by itself; None: not before it is revoked.
+        recheck_at: when its subject should be looked at again; None: no time was set.
     """
 
     action: RecordAction
@@ -220,10 +231,12 @@ class RecordDraft:
     image_url: str = field(repr=False)
     document_id: str = field(default="", repr=False)
     content_sha256: str = field(repr=False)
-    scope: str = "image"
+    scope: Scope = Scope.IMAGE
     reason_code: str
     basis: Basis
     supersedes: str = ""
+    expires_at: datetime | None = None
+    recheck_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,12 +245,31 @@ class SuppressionRecord(RecordDraft):
 
     Attributes:
         sequence: 1, 2, 3, ... without gaps.
+        commitment: what the log says of it, hex (``delist.commitments``).
         previous_hash: hash of the record before this one, hex.
-        hash: SHA-256 over all other fields, hex (``delist.store.ledger``).
+        hash: its place in the chain, hex (``delist.store.ledger``).
     """
 
     sequence: int
     id: str
     effective_at: datetime
+    commitment: str = field(repr=False)
+    previous_hash: str = field(repr=False)
+    hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasedRecord:
+    """What is left of a record that was erased: its place, and nothing of whom it was about.
+
+    It was not in effect. A consumer that still holds the record it names as superseded drops it.
+    """
+
+    sequence: int
+    id: str
+    action: RecordAction
+    supersedes: str
+    erased_at: datetime
+    commitment: str = field(repr=False)
     previous_hash: str = field(repr=False)
     hash: str = field(repr=False)

@@ -7,7 +7,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from crawler.settings import CrawlSettings
+from delist.errors import LogProofError
 from delist.policy import Policy, read_policy
+from delist.tlog.notes import check_name
 from indexer.errors import SettingsError
 from indexer.settings import (
     INDEXER_SECTIONS,
@@ -113,6 +115,17 @@ class AppealSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerSettings:
+    """[ledger]: the records as a log that others can check."""
+
+    origin: str = setting(
+        "",
+        "The log's name in its checkpoints, such as search.example/delist: no spaces, no plus,\n"
+        "never changed once something was signed. Without one it is made of the log's key.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
     """[jobs]: how often `delist run` does its periodic work."""
 
@@ -144,6 +157,7 @@ class DelistSettings:
     policy_file: Path | None = None
     review: ReviewSettings = ReviewSettings()
     appeals: AppealSettings = AppealSettings()
+    ledger: LedgerSettings = LedgerSettings()
     jobs: JobSettings = JobSettings()
 
     def load_policy(self) -> Policy:
@@ -165,6 +179,7 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
     ("policy", PolicySettings),
     ("review", ReviewSettings),
     ("appeals", AppealSettings),
+    ("ledger", LedgerSettings),
     ("jobs", JobSettings),
 )
 _KNOWN = frozenset(INDEXER_SECTIONS) | {name for name, _ in _SECTIONS}
@@ -218,6 +233,8 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
     policy = read_section(PolicySettings, table, "policy", base_dir=base_dir)
     database = read_section(DatabaseSettings, table, "database", base_dir=base_dir)
     _check_database(database)
+    ledger = read_section(LedgerSettings, table, "ledger", base_dir=base_dir)
+    _check_origin(ledger.origin)
     return DelistSettings(
         indexer=read_indexer_settings(table, base_dir=base_dir, data_dir=data_dir),
         database=database,
@@ -225,6 +242,7 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         policy_file=policy.file,
         review=read_section(ReviewSettings, table, "review", base_dir=base_dir),
         appeals=read_section(AppealSettings, table, "appeals", base_dir=base_dir),
+        ledger=ledger,
         jobs=read_section(JobSettings, table, "jobs", base_dir=base_dir),
     )
 
@@ -243,6 +261,14 @@ def _check_database(settings: DatabaseSettings) -> None:
     words = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
     if parts.password or parts.fragment or words & _SECRET_WORDS:
         raise SettingsError("database.url: a password must stand in a file; use url_file")
+
+
+def _check_origin(origin: str) -> None:
+    if origin:
+        try:
+            check_name(origin)
+        except LogProofError:
+            raise SettingsError("ledger.origin: a name without spaces and plus is needed") from None
 
 
 def annotated_configuration(*, policy_beside: bool = False) -> str:

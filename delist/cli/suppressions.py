@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from delist.cli import ledger_log
 from delist.cli.context import Exit, context_of, leave
 from delist.cli.output import document_of
-from delist.model import SuppressionRecord
+from delist.model import ErasedRecord, SuppressionRecord
 from indexer.errors import InvalidUrlError
 
 After = Annotated[int, typer.Option(help="Only records behind this sequence number.", min=0)]
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
     commands.command("export")(export)
     commands.command("verify")(verify)
     commands.command("snapshot")(snapshot)
+    ledger_log.register(commands)
     app.add_typer(commands, name="suppressions")
     app.command("suppressed")(suppressed)
 
@@ -29,14 +31,16 @@ def list_records(ctx: typer.Context, after: After = 0) -> None:
     """List the records; addresses only with --json."""
     context = context_of(ctx)
     with context.open() as delist:
-        for record in delist.records_after(after):
-            document = document_of(record)
-            text = (
-                f"{record.sequence:>8}  {record.effective_at:%Y-%m-%d %H:%M:%S}Z  "
-                f"{record.action.value:<8}  {record.state.value:<11}  {record.reason_code}  "
-                f"case {record.case_id}"
-            )
-            context.output.result(document, text)
+        for entry in delist.entries_after(after):
+            if isinstance(entry, ErasedRecord):
+                text = f"{entry.sequence:>8}  {entry.erased_at:%Y-%m-%d %H:%M:%S}Z  erased"
+            else:
+                text = (
+                    f"{entry.sequence:>8}  {entry.effective_at:%Y-%m-%d %H:%M:%S}Z  "
+                    f"{entry.action.value:<8}  {entry.state.value:<11}  {entry.reason_code}  "
+                    f"case {entry.case_id}"
+                )
+            context.output.result(document_of(entry), text)
 
 
 def export(ctx: typer.Context, after: After = 0) -> None:
@@ -44,15 +48,22 @@ def export(ctx: typer.Context, after: After = 0) -> None:
     context = context_of(ctx)
     context.output.json_lines = True
     with context.open() as delist:
-        for record in delist.records_after(after):
-            context.output.result(document_of(record))
+        for entry in delist.entries_after(after):
+            context.output.result(document_of(entry))
 
 
-def verify(ctx: typer.Context) -> None:
-    """Check the ledger: any edit, gap or changed order ends with exit code 1."""
+def verify(
+    ctx: typer.Context,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(help="A witness's key, who must have cosigned the newest checkpoint."),
+    ] = None,
+) -> None:
+    """Check the ledger: any edit, gap, changed order or cut ends with exit code 1."""
     context = context_of(ctx)
+    witnesses = [ledger_log.read_key(text) for text in witness or ()]
     with context.open() as delist:
-        records = delist.verify_ledger()
+        records = delist.ledger_log.verify(witnesses=witnesses)
     context.output.result(
         {"records": records, "verified": True}, f"{records} records, all as written"
     )
@@ -101,7 +112,7 @@ def suppressed(
 
 
 def _shown(record: SuppressionRecord) -> dict[str, Any]:
-    return document_of(record, "previous_hash", "hash")
+    return document_of(record, "commitment", "previous_hash", "hash")
 
 
 def _read(urls: list[str]) -> Iterator[str]:

@@ -246,7 +246,8 @@ class SuppressionFilter:
                 head = ledger.head(connection)
                 if head != self._view.head:
                     if not is_of(self._view.last, connection):
-                        # A backup was put back, say: all that was read is void.
+                        # A backup was put back, or what was erased was not read before: all
+                        # that was read is void.
                         self._view = _View(empty_snapshot())
                     self._view.catch_up(connection, head)
             self._seen, self._due = seen, due

@@ -28,7 +28,7 @@ from delist.store import Database, effects, ledger
 
 _FOLDER, _FILE = "serving", "suppressions.snapshot"
 
-OTHER_LEDGER = "it was made of another ledger"
+OTHER_LEDGER = "it was made of another ledger, or before a record that was erased"
 
 _LEAST_DUE, _DUE_SHARE, _DUE_AFTER_S = 1_000, 100, 3_600
 """Renewed for so many records, one for so many URLs held, or when so old and there are any."""
@@ -129,9 +129,15 @@ def load_snapshot(path: Path, connection: Connection) -> tuple[Snapshot | None, 
 
 
 def is_of(origin: Origin, connection: Connection) -> bool:
-    """Say whether something was made of this ledger, and not of one that it took the place of."""
+    """Say whether something was made of this ledger, and what followed can be put behind it.
+
+    It is not when the ledger took the place of that one, or when a record was erased that had
+    not been read: it may have ended one that was.
+    """
     if origin.sequence == 0:
         return True
+    if effects.is_erased_behind(connection, origin.sequence):
+        return False
     return effects.record_id(connection, origin.sequence) == origin.record_id
 
 

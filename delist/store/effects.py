@@ -67,12 +67,20 @@ def record_id(connection: Connection, sequence: int) -> str:
     return connection.scalar(select(records.c.id).where(records.c.sequence == sequence)) or ""
 
 
+def is_erased_behind(connection: Connection, sequence: int) -> bool:
+    """Say whether a record behind a number was erased, and so may have ended one before it."""
+    behind = (records.c.sequence > sequence) & records.c.erased_at.is_not(None)
+    return connection.execute(select(records.c.sequence).where(behind).limit(1)).first() is not None
+
+
 def case_ids(connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
-    """Return the case of each record."""
+    """Return the case of each record, without those that were erased: none is in effect."""
     found: dict[int, str] = {}
     for first in range(0, len(sequences), _IDS):
         part = sequences[first : first + _IDS]
-        chosen = select(records.c.sequence, records.c.case_id).where(records.c.sequence.in_(part))
+        chosen = select(records.c.sequence, records.c.case_id).where(
+            records.c.sequence.in_(part), records.c.erased_at.is_(None)
+        )
         found.update((row[0], row[1]) for row in connection.execute(chosen))
     return found
 

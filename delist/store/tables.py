@@ -152,6 +152,12 @@ suppression_records = Table(
     Column("supersedes", String(32), nullable=False),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+    Column("format", Integer, nullable=False, server_default="1"),
+    Column("nonce", String(64)),
+    Column("commitment", String(64), nullable=False, server_default=""),
+    Column("expires_at", UtcDateTime),
+    Column("recheck_at", UtcDateTime),
+    Column("erased_at", UtcDateTime),
 )
 
 ledger_head = Table(
@@ -160,6 +166,23 @@ ledger_head = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("sequence", _Sequence, nullable=False),
     Column("hash", String(64), nullable=False),
+)
+
+ledger_tiles = Table(
+    "ledger_tiles",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("number", _Sequence, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("size", _Sequence, primary_key=True, autoincrement=False),
+    Column("ledger_hash", String(64), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("signed_at", UtcDateTime, nullable=False),
 )
 
 log_positions = Table(

@@ -32,7 +32,7 @@ CASE_KEYS = {"id", "state", "deadline", "distance_bits", "variant"}
 RECORD_KEYS = {
     *("sequence", "id", "action", "state", "case_id", "image_url", "document_id"),
     *("content_sha256", "scope", "reason_code", "basis", "supersedes", "effective_at"),
-    *("previous_hash", "hash"),
+    *("expires_at", "recheck_at", "commitment", "previous_hash", "hash"),
 }
 BASIS_KEYS = {"feed", "signal", "distance_bits", "hasher", "variant", "policy_version"}
 SYNC_KEYS = {
@@ -309,7 +309,7 @@ def test_suppressed_answers_for_each_url(place: Place) -> None:
     assert [answer["suppressed"] for answer in ran.documents] == [True, False, False]
     assert all(answer.keys() == {"url", "suppressed", "records"} for answer in ran.documents)
     (record,) = ran.documents[0]["records"]
-    assert record.keys() >= RECORD_KEYS - {"previous_hash", "hash"}
+    assert record.keys() >= RECORD_KEYS - {"commitment", "previous_hash", "hash"}
 
 
 def test_the_ledger_is_listed_exported_and_verified(place: Place) -> None:
@@ -436,7 +436,7 @@ def test_init_writes_what_runs(
         "data_dir": str(folder / "delist-data"),
     }
     secrets = list((folder / "delist-data" / "secrets").iterdir())
-    assert len(secrets) == 3
+    assert len(secrets) == 4
     assert {oct(path.stat().st_mode & 0o777) for path in secrets} == {"0o600"}
     monkeypatch.chdir(folder)
     assert main(["cases", "list", "--json"]) == 0

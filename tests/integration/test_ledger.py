@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from delist.commitments import chain_hash, commitment_of, payload_of
 from delist.errors import LedgerError
 from delist.model import Basis, RecordAction, RecordDraft, RecordState
 from delist.settings import DatabaseSettings
@@ -21,6 +22,7 @@ from tests.fakes.postgres import PostgresServer
 
 COUNT = 5
 COLUMNS = [column.name for column in suppression_records.columns]
+TIMES = ("effective_at", "expires_at", "recheck_at", "erased_at")
 
 
 def draft(number: int) -> RecordDraft:
@@ -163,7 +165,8 @@ def test_every_edited_column_shows(database: Database, column: str, sequence: in
         "action": "case action when 'suppress' then 'revoke' else 'suppress' end",
         "state": "'confirmed'",
         "basis_distance_bits": "basis_distance_bits + 1",
-        "effective_at": "'2026-03-01 12:00:00.000001'",
+        "format": "3 - format",
+        **dict.fromkeys(TIMES, "'2026-03-01 12:00:00.000001'"),
     }
     length = getattr(suppression_records.c[column].type, "length", None) or 64
     value = changed.get(column, f"'{'e' * length}'")
@@ -309,8 +312,13 @@ def test_a_hash_recomputed_for_an_edit_shows(database: Database) -> None:
         row = connection.execute(
             suppression_records.select().where(suppression_records.c.sequence == 2)
         ).one()
-    fitting = ledger._hash_of(row._mapping)
-    tamper(database, f"update suppression_records set hash = '{fitting}' where sequence = 2")  # noqa: S608
+    made = commitment_of(bytes.fromhex(row.nonce), payload_of(row._mapping)).hex()
+    fitting = chain_hash(row.previous_hash, 2, made)
+    tamper(
+        database,
+        f"update suppression_records set hash = '{fitting}', commitment = '{made}'"  # noqa: S608
+        " where sequence = 2",
+    )
 
     with pytest.raises(LedgerError, match="record 3 does not follow"):
         verify(database)

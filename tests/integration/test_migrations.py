@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, inspect
 
-from delist.errors import DatabaseError, DatabaseVersionError
+from delist import erasing
+from delist.attesting import LedgerLog
+from delist.commitments import commitment_of
+from delist.errors import DatabaseError, DatabaseVersionError, LedgerError
 from delist.model import CaseState, RecordAction, Support
 from delist.settings import DatabaseSettings
 from delist.store import Database, cases, ledger
@@ -21,6 +24,7 @@ from delist.store.postgres import Postgres
 from delist.store.sqlite import Sqlite
 from delist.store.tables import HEAD, metadata
 from tests.conftest import POSTGRESQL, SQLITE
+from tests.fakes.delisting import START
 from tests.fakes.postgres import PostgresServer
 
 
@@ -124,8 +128,64 @@ def test_every_released_layout_is_brought_up_to_date(
             assert [decision.reason for decision in cases.decisions_of(connection, "c1")]
             assert ledger.verify(connection) == 1
             (record,) = ledger.after(connection, 0)
+            opened = ledger.opening(connection, 1)
+            assert opened is not None
+            assert commitment_of(*opened).hex() == record.commitment
             assert (record.action, record.case_id) == (RecordAction.SUPPRESS, "c1")
         assert layout(connection) == expected
+
+
+def test_records_of_the_first_layout_become_a_log(
+    tmp_path: Path, empty_sql: DatabaseSettings
+) -> None:
+    """More of them than a batch: all get a nonce of their own, are signed over, and can go."""
+    count = 5_010
+    backend = backend_of(tmp_path, empty_sql)
+    backend.prepare()
+    previous, rows = ledger.GENESIS, []
+    for sequence in range(1, count + 1):
+        row = dict.fromkeys(ledger._FORMAT_1, "") | {
+            "sequence": sequence,
+            "id": f"r{sequence}",
+            "action": "suppress" if sequence < count else "revoke",
+            "state": "provisional",
+            "case_id": "c1",
+            "image_url": "https://a.example/ü",
+            "scope": "image",
+            "basis_distance_bits": 3,
+            "effective_at": START,
+            "previous_hash": previous,
+        }
+        row["hash"] = previous = ledger._format_1_hash(row)
+        rows.append(row | {"effective_at": "2026-03-01 12:00:00.000000"})
+    with backend.engine.connect() as connection:
+        upgrade(connection, to=KNOWN[0])
+        names = ", ".join(rows[0])
+        for first in range(0, count, 500):
+            part = rows[first : first + 500]
+            values = ", ".join(f"({', '.join(map(repr, row.values()))})" for row in part)
+            connection.exec_driver_sql(f"insert into suppression_records ({names}) values {values}")  # noqa: S608
+        connection.exec_driver_sql(f"insert into ledger_head values (1, {count}, '{previous}')")  # noqa: S608
+        connection.commit()
+    backend.engine.dispose()
+
+    with Database(tmp_path, empty_sql) as database:
+        log = LedgerLog(database, tmp_path, origin="", clock=lambda: START)
+        assert log.verify() == count
+        assert log.checkpoint().size == count
+        erasing.erase(database, range(1, count + 1, 501), actor="Kim", reason="wish", now=START)
+        assert log.verify() == count
+        with database.read() as connection:
+            nonces = connection.exec_driver_sql(
+                "select count(distinct nonce) from suppression_records"
+            ).scalar_one()
+        assert nonces == count - 10
+        with database.write() as connection:
+            connection.exec_driver_sql(
+                f"update suppression_records set hash = '{'e' * 64}' where sequence = 502"  # noqa: S608
+            )
+        with pytest.raises(LedgerError):
+            log.verify()
 
 
 def test_opening_again_changes_nothing(tmp_path: Path) -> None:

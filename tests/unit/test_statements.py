@@ -127,6 +127,7 @@ def record(action: RecordAction, hour: int, url: str = ONE, bits: int = 0) -> Su
         sequence=hour,
         id=str(hour),
         effective_at=datetime(2026, 3, 1, hour, tzinfo=UTC),
+        commitment="",
         previous_hash="",
         hash="",
     )

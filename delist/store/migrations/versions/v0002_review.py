@@ -1,7 +1,9 @@
-"""Policy, brakes, review by several people, appeals, giving back, audit. Frozen."""
+"""Policy, brakes, review by several people, appeals, giving back, audit, the log. Frozen."""
 
 import sqlalchemy as sa
 from alembic import op
+
+from delist.store.migrations.committing import commit_to_old_records
 
 revision = "0002"
 down_revision = "0001"
@@ -20,6 +22,7 @@ def upgrade() -> None:
     _submissions()
     _audit_log()
     _long_sequences()
+    _verifiable_log()
 
 
 def _cases() -> None:
@@ -286,3 +289,33 @@ def _long_sequences() -> None:
         return
     for table in ("log_positions", "suppression_records", "ledger_head"):
         op.alter_column(table, "sequence", existing_type=sa.Integer, type_=sa.BigInteger)
+
+
+def _verifiable_log() -> None:
+    """Give every record its commitment (ADR 0032); its hash stays as format 1 made it."""
+    added = (
+        sa.Column("format", sa.Integer, nullable=False, server_default="1"),
+        sa.Column("nonce", sa.String(64)),
+        sa.Column("commitment", sa.String(64), nullable=False, server_default=""),
+        sa.Column("expires_at", _TIME),
+        sa.Column("recheck_at", _TIME),
+        sa.Column("erased_at", _TIME),
+    )
+    for column in added:
+        op.add_column("suppression_records", column)
+    op.create_table(
+        "ledger_tiles",
+        sa.Column("level", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("number", _SEQUENCE, autoincrement=False, nullable=False),
+        sa.Column("hashes", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("level", "number", name="pk_ledger_tiles"),
+    )
+    op.create_table(
+        "checkpoints",
+        sa.Column("size", _SEQUENCE, autoincrement=False, nullable=False),
+        sa.Column("ledger_hash", sa.String(64), nullable=False),
+        sa.Column("note", sa.Text, nullable=False),
+        sa.Column("signed_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("size", name="pk_checkpoints"),
+    )
+    commit_to_old_records(op.get_bind())

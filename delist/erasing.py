@@ -1,0 +1,59 @@
+"""Erasing what records of the ledger say, by law or on a survivor's wish.
+
+What is in effect does not change by it: a record that hides a result is revoked first, and what
+ended a record goes no earlier than that record. Commitments stay, so the log still verifies.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from delist import emission
+from delist.errors import UsageError
+from delist.model import ErasedRecord, SuppressionRecord
+from delist.store import Database, erasures, ledger
+
+
+def erase(
+    database: Database, sequences: Sequence[int], *, actor: str, reason: str, now: datetime
+) -> int:
+    """Erase what some records say, all or none of them; returns how many.
+
+    Args:
+        reason: goes into the audit log, where it stays: it must not say what is erased.
+
+    Raises:
+        UsageError: a record is not there, was erased before, or still has an effect.
+    """
+    wanted = sorted(set(sequences))
+    with database.write() as connection:
+        found = [_get(connection, sequence) for sequence in wanted]
+        for case_id in sorted({record.case_id for record in found}):
+            _check_effect(connection, case_id, set(wanted))
+        for sequence in wanted:
+            erasures.erase(connection, sequence, actor=actor, reason=reason, now=now)
+    return len(wanted)
+
+
+def _get(connection: Connection, sequence: int) -> SuppressionRecord:
+    found = ledger.entry(connection, sequence)
+    if found is None:
+        raise UsageError(f"there is no record {sequence}")
+    if isinstance(found, ErasedRecord):
+        raise UsageError(f"record {sequence} was erased before")
+    return found
+
+
+def _check_effect(connection: Connection, case_id: str, erased: set[int]) -> None:
+    records = ledger.of_case(connection, case_id)
+    before = emission.effective(records)
+    for record in before.values():
+        if record.sequence in erased:
+            raise UsageError(f"record {record.sequence} is in effect: revoke it first")
+    after = emission.effective(record for record in records if record.sequence not in erased)
+    for image_url, record in after.items():
+        if image_url not in before:
+            raise UsageError(
+                f"record {record.sequence} would be in effect again: erase it with what ended it"
+            )
