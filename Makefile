@@ -28,7 +28,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 # of PDF are skipped and say so.
 PDF_PACKAGES := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-noto-core
 
-# What the tests need beside it. One test dependency is built from C++ sources.
+# What the tests need beside it. One test dependency is built from C++ sources. aics-tlog, which reads
+# our ledger's log in the tests, asks for Python 3.12; what we use of it runs on 3.11.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@command -v c++ >/dev/null || command -v g++ >/dev/null \
 	  || sh -c 'apt-get update && apt-get install --yes --no-install-recommends g++ python3-dev' \
@@ -37,7 +38,6 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	  || sh -c 'apt-get update && apt-get install --yes --no-install-recommends $(PDF_PACKAGES)' \
 	  || echo "PDF reports are not tested; they need $(PDF_PACKAGES)"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	# The other program that reads our log. It says it needs 3.12; its modules run on 3.11.
 	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python aics-tlog==0.2.1
 	@touch $@
 
