@@ -11,22 +11,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from delist import access, erasing, feedback, reporting, review, submitting
-from delist.appeal_desk import AppealDesk
-from delist.assessment import Rules
-from delist.attesting import LedgerLog
-from delist.benign import BenignBank
-from delist.desk import CaseFile, Desk
+from delist import access, feedback, reporting, review
+from delist.appeals.desk import AppealDesk
+from delist.attestation import erasing
+from delist.attestation.attesting import LedgerLog
+from delist.casework.assessment import Rules
+from delist.casework.benign import BenignBank
+from delist.casework.facts import Sources
 from delist.direct import DirectReports
 from delist.errors import PolicyChangedError
-from delist.facts import Sources
-from delist.feedback import DeliveryReport
+from delist.feedback import DeliveryReport, submitting
 from delist.governance import Governance
 from delist.intake import Intake, IntakeReport
 from delist.model import Case, ErasedRecord, SuppressionRecord
 from delist.policy import Policy, parse_policy
 from delist.reporting import SurvivorReport
 from delist.review import Ruling
+from delist.review.desk import CaseFile, Desk
 from delist.settings import DelistSettings, load_settings
 from delist.store import Database, audit, cases, ledger, outbox, policies, submissions
 from delist.store.audit import AuditEntry

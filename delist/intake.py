@@ -14,7 +14,7 @@ from datetime import datetime
 import lmdb
 from sqlalchemy import Connection
 
-from delist.assessment import Assessor, Outcome, Rules
+from delist.casework.assessment import Assessor, Outcome, Rules
 from delist.model import CaseState
 from delist.store import Database, cases, positions, reassessments, submissions
 from indexer.model import SignalEvent, SignalEventKind

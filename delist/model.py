@@ -118,7 +118,7 @@ class Case:
             None while nobody decided.
         deadline_at: when the 48 hours to decide are over.
         queue_at: place in the queue: the deadline, earlier for what has more risk.
-        risk: 0-100; see ``delist.risk``.
+        risk: 0-100; see ``delist.casework.risk``.
         reach: pages and near-duplicates that show the image.
         group_id: id of the first case of the near-duplicates that it belongs to.
         pending: verdict of one person that a second has to agree with.

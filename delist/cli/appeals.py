@@ -104,11 +104,11 @@ def list_appeals(
     ] = False,
 ) -> None:
     """List the appeals that wait for a decision, the next deadline first; no addresses."""
-    from delist import appeal_review
+    from delist.appeals import deciding
 
     context = context_of(ctx)
     with context.open() as delist:
-        found = appeal_review.every(delist.appeal_desk, waiting=not every)
+        found = deciding.every(delist.appeal_desk, waiting=not every)
     for appeal in found:
         until = f"{appeal.deadline_at:%Y-%m-%d %H:%M}Z"
         text = (
@@ -124,11 +124,11 @@ def show(
     actor: Annotated[str, typer.Option(help="Who looks; it is put on record.")],
 ) -> None:
     """Show everything about an appeal; this prints the address, the contact and the text."""
-    from delist import appeal_review
+    from delist.appeals import deciding
 
     context = context_of(ctx)
     with context.open() as delist:
-        file = appeal_review.show(delist.appeal_desk, appeal_id, actor=actor)
+        file = deciding.show(delist.appeal_desk, appeal_id, actor=actor)
     case = file.case
     context.output.result(
         _summary(file.appeal)
@@ -161,11 +161,11 @@ def decide(
     ] = "",
 ) -> None:
     """Decide an appeal; results follow at once."""
-    from delist import appeal_review
+    from delist.appeals import deciding
 
     context = context_of(ctx)
     with context.open() as delist:
-        appeal = appeal_review.decide(
+        appeal = deciding.decide(
             delist.appeal_desk, appeal_id, outcome, actor=actor, reason=reason, seen=seen
         )
         context.output.result(_summary(appeal))
@@ -188,7 +188,7 @@ def statement(
     html: Annotated[bool, typer.Option("--html", help="Write a page.")] = False,
 ) -> None:
     """Write the statement of reasons for an address: URL with --proof, or --record."""
-    from delist import statements
+    from delist.appeals import statements
     from delist.reporting import language
 
     context, words = context_of(ctx), language(lang)

@@ -11,7 +11,7 @@ from delist.cli.steps import take_in
 
 if TYPE_CHECKING:
     from delist.cli.files import FileOutcome
-    from delist.vouching import Picture, Vouched
+    from delist.governance.vouching import Picture, Vouched
 
 bank_app = typer.Typer(
     help="Known-benign images, on which no machine acts: logos, flags, news photographs.",
@@ -87,8 +87,8 @@ def remove(
 
 
 def _picture_of(outcome: "FileOutcome") -> "Picture | None":
-    from delist.benign import rows_of
-    from delist.vouching import Picture
+    from delist.casework.benign import rows_of
+    from delist.governance.vouching import Picture
 
     if outcome.hashed is None or not outcome.hashed.rows:
         return None

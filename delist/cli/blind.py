@@ -12,7 +12,7 @@ from delist.model import Verdict
 
 if TYPE_CHECKING:
     from delist.build import Delist
-    from delist.desk import CaseView
+    from delist.review.desk import CaseView
 
 _SINCE = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 

@@ -15,7 +15,7 @@ from delist.model import Case, Verdict
 
 if TYPE_CHECKING:
     from delist.build import Delist
-    from delist.desk import CaseView, Place
+    from delist.review.desk import CaseView, Place
 
 CaseId = Annotated[str, typer.Argument(metavar="CASE")]
 

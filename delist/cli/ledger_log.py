@@ -100,7 +100,7 @@ def check_proof(
     witness: Witnesses = None,
 ) -> None:
     """Check a proof offline: it needs no data directory, only the log's public key."""
-    from delist.proving import check_growth, check_record
+    from delist.attestation.proving import check_growth, check_record
 
     context = context_of(ctx)
     log, witnesses = read_key(log_key), [read_key(text) for text in witness or ()]
@@ -134,7 +134,7 @@ def cosign(
 
     What was seen is kept beside the key, in KEY.seen.
     """
-    from delist.witnessing import cosign_log
+    from delist.attestation.witnessing import cosign_log
     from indexer.build import utc_now
     from indexer.store import load_or_create_secret
 

@@ -13,8 +13,8 @@ from delist.cli.steps import take_in
 from delist.model import CaseState
 
 if TYPE_CHECKING:
-    from delist.explaining import Explanation
-    from delist.simulation import SimulationReport
+    from delist.governance.explaining import Explanation
+    from delist.governance.simulation import SimulationReport
 
 policy_app = typer.Typer(
     help="The policy: what the machine may do, and what people must do.", no_args_is_help=True

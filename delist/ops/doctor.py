@@ -8,8 +8,8 @@ from enum import StrEnum
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-from delist import braking
 from delist.build import Delist
+from delist.casework import braking
 from delist.errors import DelistError
 from delist.policy import read_text
 from delist.store import brakes, policies

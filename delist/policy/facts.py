@@ -1,4 +1,4 @@
-"""What is known of a case when the policy is asked. Values only; ``delist.facts`` collects them.
+"""What is known of a case when the policy is asked; ``delist.casework.facts`` collects it.
 
 None stands for "nothing can be said", never for a value in anybody's favour.
 """

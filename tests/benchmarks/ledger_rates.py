@@ -20,10 +20,10 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from delist.attesting import LedgerLog
+from delist.attestation.attesting import LedgerLog
+from delist.attestation.proving import check_record
 from delist.commitments import chain_hash, commitment_of, payload_of
 from delist.model import Basis, RecordAction, RecordDraft, RecordState
-from delist.proving import check_record
 from delist.settings import DatabaseSettings
 from delist.store import Database, ledger, tree_check
 from delist.store.tables import suppression_records

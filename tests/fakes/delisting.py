@@ -16,9 +16,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from delist import submitting
 from delist.build import Delist
-from delist.feedback import DeliveryReport, deliver
+from delist.feedback import DeliveryReport, deliver, submitting
 from delist.intake import IntakeReport
 from delist.model import Case, CaseState, SuppressionRecord, Verdict
 from delist.review import Ruling

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from delist.assessment import Assessor
+from delist.casework.assessment import Assessor
 from delist.emission import effective
 from delist.errors import UsageError
 from delist.model import Action, Case, CaseState, RecordState, SuppressionRecord, Verdict

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text as sql_text
 
-from delist import appeal_review, appeals, statements
-from delist.appeal_desk import AppealDesk
+from delist import appeals
 from delist.appeal_record import Appeal, AppealState, Asks, Finding, Party
+from delist.appeals import deciding, statements
+from delist.appeals.desk import AppealDesk
 from delist.errors import (
     AccessError,
     ProofError,
@@ -100,7 +101,7 @@ def dismissed(world: World) -> None:
 def decide(
     world: World, appeal: Appeal, finding: Finding, actor: str = "Kim", seen: str = ""
 ) -> Appeal:
-    return appeal_review.decide(
+    return deciding.decide(
         world.delist.appeal_desk, appeal.id, finding, actor=actor, reason="looked", seen=seen
     )
 
@@ -145,7 +146,7 @@ def test_asking_tells_nothing(world: World, desk: AppealDesk, site: Site) -> Non
             statements.statement_for_owner(desk, urls["gone"], appeal_id=answer.appeal_id)
         said.add(str(unproved.value))
     assert len(said) == 2
-    assert appeal_review.every(desk) == []
+    assert deciding.every(desk) == []
 
 
 def test_only_its_own_token_proves_an_appeal(world: World, desk: AppealDesk, site: Site) -> None:
@@ -190,7 +191,7 @@ def test_a_token_lapses(world: World, desk: AppealDesk, site: Site) -> None:
         with pytest.raises(UnknownAppealError):
             appeals.prove(desk, asked.appeal_id, FETCH)
         ask(desk, f"{site.url}/b.jpg")
-    assert asked.appeal_id not in {a.id for a in appeal_review.every(desk, waiting=False)}
+    assert asked.appeal_id not in {a.id for a in deciding.every(desk, waiting=False)}
 
 
 def test_looking_for_a_proof_has_an_end(desk: AppealDesk, site: Site) -> None:
@@ -210,7 +211,7 @@ def test_unproved_appeals_do_not_pile_up(desk: AppealDesk) -> None:
     first = ask(desk, "https://else.example/a.jpg")
     for _ in range(105):
         newest = ask(desk, URL)
-    held = {appeal.id for appeal in appeal_review.every(desk, waiting=False)}
+    held = {appeal.id for appeal in deciding.every(desk, waiting=False)}
     assert len(held) == 101
     assert {first.appeal_id, newest.appeal_id} <= held
 
@@ -222,7 +223,7 @@ def test_strangers_texts_are_plain(desk: AppealDesk, contact: str) -> None:
         appeals.open_for_site(desk, URL, contact=contact, text="x")
     with pytest.raises(UsageError):
         appeals.open_for_site(desk, URL, contact="x", text=contact * 8)
-    assert appeal_review.every(desk, waiting=False) == []
+    assert deciding.every(desk, waiting=False) == []
 
 
 @pytest.mark.parametrize("url", ["a.jpg", "ftp://a.example/", "http://", "https://a:x/"])
@@ -264,7 +265,7 @@ def test_without_a_record_nothing_is_open(
         decide(world, appeal, Finding.OVERTURNED)
     with pytest.raises(UnknownRecordError):
         statements.statement_for_owner(desk, url, appeal_id=appeal.id)
-    assert appeal_review.show(desk, appeal.id, actor="Kim").case is None
+    assert deciding.show(desk, appeal.id, actor="Kim").case is None
 
 
 @pytest.mark.parametrize("bits", [5, 25])
@@ -330,7 +331,7 @@ def test_another_person_decides(world: World, site: Site) -> None:
         with pytest.raises(UsageError, match="another person"):
             decide(world, appeal, Finding.OVERTURNED, name)
     assert world.results.is_suppressed(f"{site.url}/a.jpg")
-    file = appeal_review.show(world.delist.appeal_desk, appeal.id, actor="Kim")
+    file = deciding.show(world.delist.appeal_desk, appeal.id, actor="Kim")
     assert file.decided_before == ["Robin"]
 
     decide(world, appeal, Finding.OVERTURNED, "Kim")
@@ -368,14 +369,14 @@ def test_two_people_look_first_where_two_are_needed(
 def test_changed_bytes_are_looked_at_again(world: World, desk: AppealDesk, site: Site) -> None:
     """Nobody decides about bytes that they have not seen."""
     appeal, url = owner_appeal(world, site), f"{site.url}/a.jpg"
-    seen = appeal_review.show(desk, appeal.id, actor="Kim").seen
+    seen = deciding.show(desk, appeal.id, actor="Kim").seen
     world.visit(url, image_near({NEAR: 4}, name="changed"))
     with pytest.raises(UsageError, match="delist intake"):
         decide(world, appeal, Finding.OVERTURNED)
     world.take_in()
     with pytest.raises(UsageError, match="look again"):
         decide(world, appeal, Finding.OVERTURNED)
-    now = appeal_review.show(desk, appeal.id, actor="Sam").seen
+    now = deciding.show(desk, appeal.id, actor="Sam").seen
     with pytest.raises(UsageError, match="look again"):  # Kim has not seen what Sam saw
         decide(world, appeal, Finding.OVERTURNED, seen=seen)
     assert world.results.is_suppressed(url)
@@ -404,8 +405,8 @@ def test_an_unknown_appeal(world: World, desk: AppealDesk) -> None:
     for name in ("0" * 32, "", "\0", "\ud800", "ü"):
         for act in (
             lambda: appeals.prove(desk, name, FETCH),  # noqa: B023 - called at once
-            lambda: appeal_review.show(desk, name, actor="Kim"),  # noqa: B023
-            lambda: appeal_review.decide(desk, name, Finding.UPHELD, actor="K", reason="r"),  # noqa: B023
+            lambda: deciding.show(desk, name, actor="Kim"),  # noqa: B023
+            lambda: deciding.decide(desk, name, Finding.UPHELD, actor="K", reason="r"),  # noqa: B023
             lambda: statements.statement_for_owner(desk, URL, appeal_id=name),  # noqa: B023
         ):
             with pytest.raises(UnknownAppealError):
@@ -417,8 +418,8 @@ def test_who_looks_is_on_record(world: World, desk: AppealDesk, site: Site) -> N
     """Each view, with a name; without one nothing is shown. Texts are shown as they were given."""
     appeal = owner_appeal(world, site)
     with pytest.raises(UsageError):
-        appeal_review.show(desk, appeal.id, actor=" ")
-    file = appeal_review.show(desk, appeal.id, actor="Kim")
+        deciding.show(desk, appeal.id, actor=" ")
+    file = deciding.show(desk, appeal.id, actor="Kim")
     assert (file.appeal.statement, file.references) == ("it is a <b>statue</b>", 1)
     assert acts(world, appeal.id)[-1] == ("Kim", "appeal.viewed")
     with world.delist.database.read() as connection:
@@ -537,7 +538,7 @@ def test_a_survivor_needs_reference_and_code(world: World, desk: AppealDesk) -> 
             appeals.open_for_survivor(desk, ref, given, URL, asks=Asks.KEEP, text="x")
         said.add(str(refused.value))
     assert len(said) == 1
-    assert appeal_review.every(desk, waiting=False) == []
+    assert deciding.every(desk, waiting=False) == []
 
 
 def test_a_survivor_asks_about_their_own_images(world: World) -> None:
@@ -603,9 +604,7 @@ def test_a_decision_is_whole_or_not_there(tmp_path: Path, site: Site) -> None:
         )
         assert done.returncode in {0, -9}, done.stderr
         with World(tmp_path / "data") as world:
-            (state,) = [
-                a.state for a in appeal_review.every(world.delist.appeal_desk, waiting=False)
-            ]
+            (state,) = [a.state for a in deciding.every(world.delist.appeal_desk, waiting=False)]
             ended = state is AppealState.OVERTURNED
             assert ended is (world.state_of(url) is CaseState.DISMISSED)
             assert ended is not world.results.is_suppressed(url)

@@ -12,9 +12,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from delist import appeal_review, appeals
+from delist import appeals
 from delist.appeal_record import AppealState, Asks, Finding, verdict_of
-from delist.assessment import Assessor
+from delist.appeals import deciding
+from delist.casework.assessment import Assessor
 from delist.errors import UsageError
 from delist.model import CaseState
 from tests.integration.test_any_order import PEOPLE, AnyOrder
@@ -43,7 +44,7 @@ class WithAppeals(AnyOrder):
                         desk, "case-a", code, case.image_url, asks=asks, text="look again"
                     )
 
-    @precondition(lambda self: appeal_review.every(self.world.delist.appeal_desk))
+    @precondition(lambda self: deciding.every(self.world.delist.appeal_desk))
     @rule(
         first=st.sampled_from([*PEOPLE, "Alex"]),
         findings=st.lists(st.sampled_from(Finding), min_size=1, max_size=3),
@@ -53,19 +54,17 @@ class WithAppeals(AnyOrder):
         """Somebody else than before decides about the bytes that are there, or is refused."""
         for finding in findings:
             for person in (first, "Alex"):
-                if appeal_review.every(self.world.delist.appeal_desk):
+                if deciding.every(self.world.delist.appeal_desk):
                     self.decide_one(person, finding)
         self.after(settles=settles)
 
     def decide_one(self, person: str, finding: Finding) -> None:
         desk = self.world.delist.appeal_desk
-        waiting = appeal_review.every(desk)[0]
-        file = appeal_review.show(desk, waiting.id, actor=person)
+        waiting = deciding.every(desk)[0]
+        file = deciding.show(desk, waiting.id, actor=person)
         assert file.case is not None
         try:
-            done = appeal_review.decide(
-                desk, waiting.id, finding, actor=person, reason="looked again"
-            )
+            done = deciding.decide(desk, waiting.id, finding, actor=person, reason="looked again")
         except UsageError as error:
             refused = str(error)
             assert any(word in refused for word in REFUSALS), refused

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from delist.errors import UnknownCaseError, UsageError
 from delist.model import Case, CaseState, Verdict
 from delist.review import Ruling
-from delist.sampling import is_drawn, share_of
+from delist.review.sampling import is_drawn, share_of
 from delist.settings import DatabaseSettings
 from delist.store import cases as case_store
 from tests.fakes.delisting import World, digest_of, image_near

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from delist.feedback import BLOCKED, WITHDRAWN
+from delist.feedback.submitting import NEAR_BITS
 from delist.model import CaseState, Verdict
 from delist.settings import DatabaseSettings
 from delist.store import submissions
-from delist.submitting import NEAR_BITS
 from indexer.errors import FeedUnavailableError
 from indexer.lookup import DeepVariant
 from indexer.match import FEED_KIND_PDQ

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from delist.benign import BenignBank, near_pictures, rows_of
 from delist.build import Delist
+from delist.casework.benign import BenignBank, near_pictures, rows_of
 from delist.emission import REASON_NEEDS_REVIEW
 from delist.errors import PolicyChangedError, PolicyError, UnknownCaseError, UsageError
+from delist.governance.vouching import Picture
 from delist.intake import Intake
 from delist.jobs import Service
 from delist.model import CaseState, Verdict
@@ -21,7 +22,6 @@ from delist.review import Ruling
 from delist.settings import DatabaseSettings
 from delist.store import audit, benign, reassessments
 from delist.store.brakes import BrakeKind
-from delist.vouching import Picture
 from indexer.model import HashedImage, Variant
 from tests.fakes.delisting import World, digest_of, image_near
 

@@ -17,14 +17,15 @@ import jsonschema
 import pytest
 from sqlalchemy import insert
 
-from delist import erasing
-from delist.attesting import LedgerLog
+from delist.attestation import erasing
+from delist.attestation.attesting import LedgerLog
+from delist.attestation.proving import check_growth, check_record
+from delist.attestation.publishing import LogFolder
+from delist.attestation.witnessing import cosign_log
 from delist.cli.output import _plain, document_of
 from delist.commitments import chain_hash, commitment_of, entry_of, payload_of
 from delist.errors import LedgerError, LogProofError, UsageError
 from delist.model import ErasedRecord, RecordAction
-from delist.proving import check_growth, check_record
-from delist.publishing import LogFolder
 from delist.schemas import RECORD, load
 from delist.serving import SuppressionFilter, keep_snapshot
 from delist.settings import DatabaseSettings
@@ -32,7 +33,6 @@ from delist.store import Database, audit, ledger, tree
 from delist.store.tables import suppression_records
 from delist.tlog.checkpoints import cosigned_at
 from delist.tlog.notes import KeyKind, Note, SigningKey
-from delist.witnessing import cosign_log
 from tests.fakes.delisting import START
 from tests.integration.test_ledger import COLUMNS, TIMES, draft
 

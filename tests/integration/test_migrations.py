@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, inspect
 
-from delist import erasing
-from delist.attesting import LedgerLog
+from delist.attestation import erasing
+from delist.attestation.attesting import LedgerLog
 from delist.commitments import commitment_of
 from delist.errors import DatabaseError, DatabaseVersionError, LedgerError
 from delist.model import CaseState, RecordAction, Support

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delist.appeal_desk import hidden_since
+from delist.appeals.desk import hidden_since
+from delist.appeals.statements import as_html, as_json, as_text, statement_of, statement_of_record
 from delist.errors import UnknownRecordError, UsageError
 from delist.model import Basis, RecordAction, RecordState, SuppressionRecord, Verdict
 from delist.reporting import language
 from delist.settings import DatabaseSettings
-from delist.statements import as_html, as_json, as_text, statement_of, statement_of_record
 from tests.fakes.delisting import World, digest_of, image_near
 
 NEAR, OTHER = digest_of("near"), digest_of("other")

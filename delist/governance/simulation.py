@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from delist.assessment import Assessor, Rules, View
-from delist.facts import Supposed
+from delist.casework.assessment import Assessor, Rules, View
+from delist.casework.facts import Supposed
 from delist.model import CaseState, Verdict
 from delist.store import Database, cases
 from indexer.store import Store

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from delist.assessment import Assessor, Rules
+from delist.casework.assessment import Assessor, Rules
 from delist.errors import UsageError
 from delist.model import Case, RulingKind
-from delist.review import (
+from delist.review.deciding import (
     Ruling,
     check_decidable,
     checked_ruling,

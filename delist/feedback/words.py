@@ -17,9 +17,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from delist.isolating import send_apart
+from delist.feedback.isolating import send_apart
+from delist.feedback.offered import digest_of
 from delist.model import CaseState, Verdict
-from delist.offered import digest_of
 from delist.store import Database, cases, outbox, submissions
 from delist.store.outbox import QueuedFeedback
 from indexer.match import signal_value

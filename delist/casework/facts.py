@@ -8,7 +8,7 @@ from datetime import datetime
 import lmdb
 from sqlalchemy import Connection
 
-from delist.benign import BenignBank, rows_of
+from delist.casework.benign import BenignBank, rows_of
 from delist.model import Case, CaseMatch, CaseState, Verdict
 from delist.policy import (
     CaseFacts,

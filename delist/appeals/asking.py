@@ -5,7 +5,7 @@ A site owner's appeal, step by step:
 (1) ``open_for_site`` answers the same whatever the address is: nothing is looked up.
 (2) ``prove`` looks for the token on the site. Only then is it said whether there is a record,
     and never of one that is newer than the delay: it is as if there were none.
-(3) A person decides; see ``delist.appeal_review``.
+(3) A person decides; see ``delist.appeals.deciding``.
 
 A survivor proves who they are with their access code, so (1) and (2) are one step. Their case
 reference is not kept, only its key.
@@ -22,8 +22,8 @@ import lmdb
 from sqlalchemy import Connection
 
 from delist import access, emission
-from delist.appeal_desk import AppealDesk, checked_url
 from delist.appeal_record import Appeal, AppealState, Asks, Party, Step, after, can_be_asked
+from delist.appeals.desk import AppealDesk, checked_url
 from delist.errors import AccessError, UsageError
 from delist.site_proof import SiteFetch, find_proof, places
 from delist.sites import site_of

@@ -10,20 +10,20 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
-from delist import blind, duplicates, undoing
-from delist.assessment import Rules
-from delist.blind import Agreement, BlindOutcome
-from delist.duplicates import GroupDecision
+from delist.casework.assessment import Rules
+from delist.casework.grouping import reach_of
 from delist.errors import UsageError
-from delist.grouping import reach_of
 from delist.model import Case, CaseState, Decision, SuppressionRecord
-from delist.review import (
+from delist.review import blind, duplicates, undoing
+from delist.review.blind import Agreement, BlindOutcome
+from delist.review.deciding import (
     Ruling,
     checked_actor,
     content_token,
     get_case,
     people_needed,
 )
+from delist.review.duplicates import GroupDecision
 from delist.rulings import person_key
 from delist.settings import ReviewSettings
 from delist.store import Database, audit, cases, ledger, queue

@@ -9,12 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from delist.assessment import Assessor, Rules
+from delist.casework.assessment import Assessor, Rules
 from delist.errors import UnknownCaseError, UsageError
 from delist.model import Case, RulingKind, Verdict
-from delist.review import Ruling, check_bytes, checked_actor, checked_ruling, get_case, rule
+from delist.review.deciding import (
+    Ruling,
+    check_bytes,
+    checked_actor,
+    checked_ruling,
+    get_case,
+    rule,
+)
+from delist.review.sampling import Share, share_of
 from delist.rulings import person_key
-from delist.sampling import Share, share_of
 from delist.store import Database, audit, blind, cases
 from delist.store.blind import BlindReview
 from indexer.store import Store

@@ -11,7 +11,6 @@ import lmdb
 from sqlalchemy import Connection
 
 from delist import review
-from delist.appeal_desk import AppealDesk
 from delist.appeal_record import (
     Appeal,
     AppealState,
@@ -22,7 +21,8 @@ from delist.appeal_record import (
     step_of,
     verdict_of,
 )
-from delist.assessment import Assessor, Rules
+from delist.appeals.desk import AppealDesk
+from delist.casework.assessment import Assessor, Rules
 from delist.errors import UsageError
 from delist.model import Case, Decision, RulingKind, Verdict
 from delist.store import appeals as table

@@ -24,11 +24,13 @@ from datetime import datetime, timedelta
 import lmdb
 from sqlalchemy import Connection
 
-from delist import braking, emission, feedback
+from delist import emission, feedback
+from delist.casework import braking
+from delist.casework.facts import FactsReader, Sources, Supposed
+from delist.casework.grouping import find_group, reach_of
+from delist.casework.risk import queue_place, risk_of
 from delist.errors import PolicyChangedError
-from delist.facts import FactsReader, Sources, Supposed
-from delist.giving_back import GivingBack
-from delist.grouping import find_group, reach_of
+from delist.feedback.giving_back import GivingBack
 from delist.model import (
     Action,
     Basis,
@@ -41,7 +43,6 @@ from delist.model import (
     Verdict,
 )
 from delist.policy import Check, ConfirmedRule, Policy, Proposal, propose
-from delist.risk import queue_place, risk_of
 from delist.rulings import standing_of
 from delist.sites import place_of, site_of
 from delist.store import acts, cases, policies, reassessments

@@ -11,9 +11,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from delist.feedback import BLOCKED, REFUSED_RETRY, DeliveryReport, retry_pause
-from delist.isolating import send_apart
-from delist.offered import digest_of
+from delist.feedback.isolating import send_apart
+from delist.feedback.offered import digest_of
+from delist.feedback.words import BLOCKED, REFUSED_RETRY, DeliveryReport, retry_pause
 from delist.store import Database, submissions
 from delist.store.submissions import Submission
 from indexer.match import is_degenerate

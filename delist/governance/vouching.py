@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from delist.benign import near_pictures, rows_of
+from delist.casework.benign import near_pictures, rows_of
 from delist.errors import UsageError
 from delist.model import Verdict
 from delist.review import checked_actor, checked_reason

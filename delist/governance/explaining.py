@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from delist.assessment import Assessor, Rules
+from delist.casework.assessment import Assessor, Rules
 from delist.errors import UnknownCaseError
 from delist.model import Action, Case, Decision, RulingKind, Verdict
 from delist.policy import Check, Proposal

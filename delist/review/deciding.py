@@ -8,11 +8,11 @@ from datetime import datetime
 import lmdb
 from sqlalchemy import Connection
 
-from delist.assessment import Assessor, Outcome, Rules
+from delist.casework.assessment import Assessor, Outcome, Rules
 from delist.errors import PolicyChangedError, UnknownCaseError, UsageError
 from delist.model import Action, Case, CaseState, Decision, RulingKind, Verdict
+from delist.review.sampling import is_drawn
 from delist.rulings import person_key, standing_of
-from delist.sampling import is_drawn
 from delist.store import Database, audit, blind, cases, queue, reassessments
 from indexer.store import Store
 

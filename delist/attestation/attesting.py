@@ -18,9 +18,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from delist.attestation.proving import extra_of
+from delist.attestation.publishing import LogFolder
 from delist.errors import LedgerError, LogProofError, UsageError
-from delist.proving import extra_of
-from delist.publishing import LogFolder
 from delist.store import Database, ledger, tree, tree_check
 from delist.tlog.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
 from delist.tlog.merkle import Node, consistency_proof, inclusion_proof

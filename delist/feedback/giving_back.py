@@ -20,8 +20,8 @@ from datetime import datetime
 import lmdb
 from sqlalchemy import Connection
 
+from delist.feedback.offered import VARIANT, upright_digest
 from delist.model import Case, CaseMatch, Verdict
-from delist.offered import VARIANT, upright_digest
 from delist.policy import DIRECT_FEED, Policy
 from delist.rulings import standing_of
 from delist.store import cases, reassessments, submissions

@@ -12,8 +12,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from delist import emission, review
-from delist.appeal_desk import AppealDesk, checked_url, hidden_since
 from delist.appeal_record import Party
+from delist.appeals.desk import AppealDesk, checked_url, hidden_since
 from delist.errors import UnknownRecordError, UsageError
 from delist.model import SuppressionRecord
 from delist.reporting import Language, defang, language, pages

@@ -11,7 +11,7 @@ import lmdb
 import numpy as np
 from sqlalchemy import Connection
 
-from delist.benign import rows_of
+from delist.casework.benign import rows_of
 from delist.model import Case
 from delist.store import cases
 from indexer.model import DIGEST_BYTES, DIGESTS_PER_ROW, VARIANTS, ImageRecord

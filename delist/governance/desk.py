@@ -10,19 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from delist import enacting, explaining, stopping, vouching
-from delist.assessment import Rules
-from delist.enacting import Enacted, InForce
-from delist.explaining import Explanation
+from delist.casework.assessment import Rules
+from delist.governance import enacting, explaining, stopping, vouching
+from delist.governance.enacting import Enacted, InForce
+from delist.governance.explaining import Explanation
+from delist.governance.simulation import Progress, Simulation, SimulationReport
+from delist.governance.stopping import Switched
+from delist.governance.vouching import Picture, Vouched, Vouching
 from delist.policy import Policy, annotated_policy, read_policy, read_text
 from delist.settings import DelistSettings
-from delist.simulation import Progress, Simulation, SimulationReport
-from delist.stopping import Switched
 from delist.store import Database
 from delist.store.benign import BenignImage
 from delist.store.brakes import Brake, BrakeKind
 from delist.store.policies import AppliedPolicy
-from delist.vouching import Picture, Vouched, Vouching
 from indexer.build import Indexer
 from indexer.model import DIGEST_BYTES
 

@@ -9,8 +9,8 @@ import fcntl
 from datetime import datetime
 from pathlib import Path
 
+from delist.attestation.publishing import LogFolder, write_whole
 from delist.errors import LogProofError
-from delist.publishing import LogFolder, write_whole
 from delist.tlog.checkpoints import Checkpoint, cosign, open_checkpoint
 from delist.tlog.merkle import EMPTY_ROOT, check_consistency, consistency_proof
 from delist.tlog.notes import SigningKey, VerifierKey

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from delist.assessment import Assessor, Rules
+from delist.casework.assessment import Assessor, Rules
 from delist.errors import UsageError
 from delist.model import Case, Decision, RulingKind
-from delist.review import action_of, checked_actor, follow, get_case
+from delist.review.deciding import action_of, checked_actor, follow, get_case
 from delist.rulings import not_taken_back, person_key
 from delist.store import Database, audit, blind, cases
 from indexer.store import Store

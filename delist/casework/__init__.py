@@ -1,0 +1,1 @@
+"""From facts to the state of a case: collecting, grouping, braking, assessing."""
