@@ -7,6 +7,8 @@ Urdu). Nothing is fetched: a page holds all that it needs.
 
 import logging
 
+from PIL import ImageFile
+
 from delist.errors import ReportError
 from delist.reporting.languages import Language
 
@@ -20,6 +22,7 @@ def as_pdf(page: str, words: Language) -> bytes:
     Raises:
         ReportError: WeasyPrint, what it needs of the system, or a font is missing.
     """
+    lenient = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         from weasyprint import HTML  # noqa: PLC0415 - an extra
         from weasyprint.urls import FatalURLFetchingError  # noqa: PLC0415
@@ -29,6 +32,9 @@ def as_pdf(page: str, words: Language) -> bytes:
         raise ReportError(
             f"PDF: libraries are missing; on Debian: apt-get install {PACKAGES}"
         ) from None
+    finally:
+        # WeasyPrint makes Pillow lenient for the whole process: cut images would be hashed.
+        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
 
     def refuse(_url: str, *_: object) -> None:
         raise FatalURLFetchingError("a report loads nothing")

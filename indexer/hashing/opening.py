@@ -112,6 +112,7 @@ def open_image(data: bytes, form: Format, *, max_pixels: int) -> ImageFile.Image
         _check_icon(data, max_pixels=max_pixels)
     reader = form.reader
     assert reader is not None  # noqa: S101 - for mypy; format_of refuses
+    _read_strictly()
     with _without_warnings():
         image = reader(BytesIO(data))
     check_size(image.size, max_pixels=max_pixels)
@@ -120,11 +121,20 @@ def open_image(data: bytes, form: Format, *, max_pixels: int) -> ImageFile.Image
     return image
 
 
+def _read_strictly() -> None:
+    """Have Pillow report files that were cut off, whatever another library has told it.
+
+    The switch is one for the whole process, and WeasyPrint, for one, sets it on import.
+    """
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
 def load(image: ImageFile.ImageFile, *, max_pixels: int) -> None:
     """Decode the pixels, which themselves decide about their number: some headers lie.
 
     TIFF alone reads metadata, with warnings, while it does so.
     """
+    _read_strictly()
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         with _without_warnings():
             image.load()

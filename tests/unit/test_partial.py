@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from delist.ops.pictures import draw_photo, encode
 from indexer.errors import ImageRefusedError, Refusal
@@ -231,3 +231,16 @@ def test_without_its_reader_heic_says_what_to_install(monkeypatch: pytest.Monkey
         format_of(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", limits)
 
     assert raised.value.code is Refusal.UNSUPPORTED_FORMAT
+
+
+def test_a_lenient_library_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another library may tell Pillow to fill up cut files, for the whole process; not for us."""
+    cut = encode(PHOTO, "JPEG")[: 2 * len(encode(PHOTO, "JPEG")) // 3]
+    strict = hashed(cut)
+    png = encode(PHOTO, "PNG")[:-2000]
+
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+
+    assert hashed(cut) == strict
+    assert strict.incomplete is Refusal.TRUNCATED
+    assert refusal(png) is Refusal.TRUNCATED
