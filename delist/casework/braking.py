@@ -2,25 +2,28 @@
 
 *Blast radius*: within a window it newly matches more different sites than the policy's limit.
 *Incoherence*: the images that match it do not resemble each other, so it is a collision, or was
-poisoned. Either way the signal is stopped and everything it did is looked at again: what rests
+poisoned. *Collision*: two different files have one MD5, so somebody made them so (docs/adr/0020).
+In each case the signal is stopped and everything it did is looked at again: what rests
 on it alone goes on hold, until a person has released it.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection
 
 from delist.model import CaseMatch
-from delist.policy import CaseFacts, MatchFacts, Policy
+from delist.policy import WHOLE_FILE, CaseFacts, MatchFacts, Policy
 from delist.store import audit, brakes, cases, reassessments
 from delist.store.brakes import BrakeKind
 
 BLAST_RADIUS = "blast_radius"
 INCOHERENT = "incoherent"
+COLLISION = "md5_collision"
 ACTOR = "policy"
 """Who sets brakes here: no person."""
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 _log = structlog.get_logger()
 
@@ -30,7 +33,7 @@ class Tripped:
     """A brake that has to be set.
 
     Attributes:
-        code: ``blast_radius`` or ``incoherent``.
+        code: ``blast_radius``, ``incoherent`` or ``md5_collision``.
         detail: the figures.
     """
 
@@ -80,7 +83,11 @@ class Breaker:
         found = []
         for match in facts.matches:
             if match.signal.brake is None:
-                tripped = self._blast(match.match, site) or self._incoherent(match)
+                tripped = (
+                    self._blast(match.match, site)
+                    or self._incoherent(match)
+                    or self._collision(match.match)
+                )
                 if tripped is not None:
                     found.append(tripped)
         return found
@@ -126,6 +133,17 @@ class Breaker:
             code=INCOHERENT,
             detail=f"{signal.coherence:.0%} of the pairs of {signal.compared} images resemble "
             "each other",
+        )
+
+    def _collision(self, match: CaseMatch) -> Tripped | None:
+        if match.hasher != WHOLE_FILE:
+            return None
+        since = self._last_release(match.signal_key) or _EVER
+        contents = cases.matched_contents(self._connection, match.signal_key, since=since, limit=2)
+        if match.matched_at < since or {*contents, match.content_sha256} == {match.content_sha256}:
+            return None
+        return Tripped(
+            signal_key=match.signal_key, code=COLLISION, detail="two different files have its MD5"
         )
 
     def _few_since(self, match: CaseMatch, released: datetime) -> bool:

@@ -5,12 +5,13 @@ of a case, and ``judging`` makes a proposal of both, with every check it made.
 """
 
 from delist.policy.facts import CaseFacts, GroupFacts, MatchFacts, SignalFacts, SiteFacts
-from delist.policy.judging import Check, Proposal, Says, may_act, propose
+from delist.policy.judging import WHOLE_FILE, Check, Proposal, Says, may_act, propose
 from delist.policy.rules import DIRECT_FEED, Band, ConfirmedRule, Policy
 from delist.policy.text import annotated_policy, parse_policy, read_policy, read_text
 
 __all__ = [
     "DIRECT_FEED",
+    "WHOLE_FILE",
     "Band",
     "CaseFacts",
     "Check",

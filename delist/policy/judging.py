@@ -23,7 +23,7 @@ from indexer.model import VARIANTS, Background
 _FAST_VARIANT = re.compile(
     rf"({'|'.join(VARIANTS)})(\+frame[1-9][0-9]*)?(\+{Background.BLACK.value})?", re.ASCII
 )
-_WHOLE_FILE = "md5"
+WHOLE_FILE = "md5"
 """Hasher of a whole file: equal or not, so no variant and no quality."""
 
 
@@ -247,13 +247,13 @@ def _band(match: CaseMatch, policy: Policy, *, supported: bool) -> Check:  # (4)
 
 
 def _is_whole_and_plain(match: CaseMatch) -> bool:
-    if match.hasher == _WHOLE_FILE:
+    if match.hasher == WHOLE_FILE:
         return True
     return match.weighted_bits is None and _FAST_VARIANT.fullmatch(match.variant) is not None
 
 
 def _has_quality(match: CaseMatch, least: int) -> bool:
-    return match.hasher == _WHOLE_FILE or match.quality >= least
+    return match.hasher == WHOLE_FILE or match.quality >= least
 
 
 def _for(name: str, text: str) -> Check:

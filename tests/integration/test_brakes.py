@@ -21,7 +21,7 @@ from delist.model import CaseState, RecordState, Verdict
 from delist.ops.doctor import examine
 from delist.ops.pictures import draw_photo, encode
 from delist.settings import DatabaseSettings
-from delist.store import audit, cases
+from delist.store import audit, brakes, cases
 from delist.store.brakes import BrakeKind
 from indexer.hashing import hash_image
 from indexer.model import DIGEST_BYTES, HashedImage
@@ -392,3 +392,29 @@ def test_caps_count_a_day(tmp_path: Path) -> None:
         world.take_in()
 
         assert states(world) == {CaseState.SUPPRESSED: 5, CaseState.OPEN: 2}
+
+
+def video(name: str, md5: bytes) -> HashedImage:
+    """A file known by its MD5 alone."""
+    plain = image_near({}, name=name)
+    return replace(plain, rows=(), quality=0, mime="video/mp4", width=0, height=0, md5=md5)
+
+
+def test_two_files_with_one_md5_stop_the_signal(world: World) -> None:
+    """Nobody finds two by accident: the machine stops, and a person looks at both."""
+    md5 = bytes(range(16))
+    world.feed.put(md5, kind="VideoMD5")
+    world.sync()
+    world.visit(site(0), video("one", md5))
+    world.visit(site(1), video("one", md5))
+    world.settle()
+    assert states(world) == {CaseState.SUPPRESSED: 2}
+
+    world.visit(site(2), video("other", md5))
+    world.settle()
+
+    assert states(world) == {CaseState.QUARANTINED: 3}
+    assert not effective(world.ledger())
+    with world.delist.database.read() as connection:
+        (brake,) = brakes.every(connection)
+    assert brake.code == "md5_collision"
