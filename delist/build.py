@@ -15,9 +15,9 @@ from delist import access, feedback, reporting, review
 from delist.appeals.desk import AppealDesk
 from delist.attestation import erasing
 from delist.attestation.attesting import LedgerLog
-from delist.casework.assessment import Rules
 from delist.casework.benign import BenignBank
 from delist.casework.facts import Sources
+from delist.casework.views import Rules
 from delist.direct import DirectReports
 from delist.errors import PolicyChangedError
 from delist.feedback import DeliveryReport, submitting

@@ -14,7 +14,8 @@ from datetime import datetime
 import lmdb
 from sqlalchemy import Connection
 
-from delist.casework.assessment import Assessor, Outcome, Rules
+from delist.casework.assessment import Assessor
+from delist.casework.views import Outcome, Rules
 from delist.model import CaseState
 from delist.store import Database, cases, positions, reassessments, submissions
 from indexer.model import SignalEvent, SignalEventKind

@@ -22,7 +22,8 @@ from delist.appeal_record import (
     verdict_of,
 )
 from delist.appeals.desk import AppealDesk
-from delist.casework.assessment import Assessor, Rules
+from delist.casework.assessment import Assessor
+from delist.casework.views import Rules
 from delist.errors import UsageError
 from delist.model import Case, Decision, RulingKind, Verdict
 from delist.store import appeals as table

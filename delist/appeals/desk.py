@@ -8,7 +8,7 @@ import lmdb
 from sqlalchemy import Connection
 
 from delist import emission
-from delist.casework.assessment import Rules
+from delist.casework.views import Rules
 from delist.errors import UsageError
 from delist.model import Case, RecordAction, SuppressionRecord
 from delist.settings import AppealSettings

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from delist.casework.assessment import Rules
+from delist.casework.views import Rules
 from delist.governance import enacting, explaining, stopping, vouching
 from delist.governance.enacting import Enacted, InForce
 from delist.governance.explaining import Explanation

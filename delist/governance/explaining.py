@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from delist.casework.assessment import Assessor, Rules
+from delist.casework.looking import Looker
+from delist.casework.views import Rules
 from delist.errors import UnknownCaseError
 from delist.model import Action, Case, Decision, RulingKind, Verdict
 from delist.policy import Check, Proposal
@@ -85,8 +86,8 @@ def explain(
         audit.append(connection, actor=actor, act="case.explained", subject=case_id, now=now)
     with database.read() as connection, store.read() as txn:
         case = get_case(connection, case_id)
-        assessor = Assessor(store, txn, connection, rules=rules, now=now)
-        view = assessor.look(bytes.fromhex(case.image_key))
+        looker = Looker(store, txn, connection, rules=rules, now=now)
+        view = looker.look(bytes.fromhex(case.image_key))
         if view is None:
             raise UnknownCaseError("the case has just gone")
         decisions = cases.decisions_of(connection, case_id)
@@ -104,7 +105,7 @@ def explain(
             brakes=[b for b in brakes.every(connection) if (b.kind, b.name) in names],
             group_size=cases.group_size(connection, view.case.group_id),
             group_verdicts=cases.group_verdicts(connection, view.case.group_id, but=case_id),
-            budget=_nameless(assessor.budget(view)),
+            budget=_nameless(looker.budget(view)),
             last=next((d for d in reversed(decisions) if d.kind is RulingKind.POLICY), None),
         )
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from delist.casework.assessment import Assessor, Rules, View
 from delist.casework.facts import Supposed
+from delist.casework.looking import Looker
+from delist.casework.views import Rules, View
 from delist.model import CaseState, Verdict
 from delist.store import Database, cases
 from indexer.store import Store
@@ -115,7 +116,7 @@ class Simulation:
 
     def _look_at(self, keys: Iterable[str]) -> None:
         with self._database.read() as connection, self._store.read() as txn:
-            assessor = Assessor(
+            looker = Looker(
                 self._store,
                 txn,
                 connection,
@@ -124,10 +125,10 @@ class Simulation:
                 supposed=self._supposed,
             )
             for key in keys:
-                view = assessor.look(bytes.fromhex(key))
+                view = looker.look(bytes.fromhex(key))
                 if view is None or view.held is None:  # it has gone meanwhile
                     continue
-                assessor.suppose(view)
+                looker.suppose(view)
                 self._count(key, view, view.held.state)
                 tripped = [entry.signal_key for entry in view.tripped]
                 seen = cases.images_supported_by(connection, tripped) if tripped else []

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from delist.casework.assessment import Assessor, Rules
+from delist.casework.assessment import Assessor
+from delist.casework.views import Rules
 from delist.errors import UnknownCaseError, UsageError
 from delist.model import Case, RulingKind, Verdict
 from delist.review.deciding import (

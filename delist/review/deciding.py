@@ -8,7 +8,8 @@ from datetime import datetime
 import lmdb
 from sqlalchemy import Connection
 
-from delist.casework.assessment import Assessor, Outcome, Rules
+from delist.casework.assessment import Assessor
+from delist.casework.views import Outcome, Rules
 from delist.errors import PolicyChangedError, UnknownCaseError, UsageError
 from delist.model import Action, Case, CaseState, Decision, RulingKind, Verdict
 from delist.review.sampling import is_drawn

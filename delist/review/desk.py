@@ -10,8 +10,8 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
-from delist.casework.assessment import Rules
 from delist.casework.grouping import reach_of
+from delist.casework.views import Rules
 from delist.errors import UsageError
 from delist.model import Case, CaseState, Decision, SuppressionRecord
 from delist.review import blind, duplicates, undoing

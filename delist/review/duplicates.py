@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from delist.casework.assessment import Assessor, Rules
+from delist.casework.assessment import Assessor
+from delist.casework.views import Rules
 from delist.errors import UsageError
 from delist.model import Case, RulingKind
 from delist.review.deciding import (

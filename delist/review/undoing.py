@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from delist.casework.assessment import Assessor, Rules
+from delist.casework.assessment import Assessor
+from delist.casework.views import Rules
 from delist.errors import UsageError
 from delist.model import Case, Decision, RulingKind
 from delist.review.deciding import action_of, checked_actor, follow, get_case

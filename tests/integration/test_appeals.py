@@ -581,7 +581,7 @@ def test_a_decision_is_whole_or_not_there(tmp_path: Path, site: Site) -> None:
         "from pathlib import Path\n"
         "from sqlalchemy import event\n"
         "from delist.appeal_record import Finding\n"
-        "from delist.appeal_review import decide\n"
+        "from delist.appeals.deciding import decide\n"
         "from delist.build import Delist\n"
         "delist = Delist.open(Path(sys.argv[1]))\n"
         "steps, die_at = 0, int(sys.argv[3])\n"
