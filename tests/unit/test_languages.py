@@ -30,7 +30,7 @@ PLACEHOLDER = re.compile(r"%\((\w+)\)s|%")
 
 def messages() -> Iterator[str]:
     """Every sentence that is marked for the catalogues, in code and templates."""
-    for path in [*ROOT.glob("reporting/*.py"), ROOT / "statements.py"]:
+    for path in [*ROOT.glob("reporting/*.py"), ROOT / "appeals" / "statements.py"]:
         with path.open("rb") as file:
             yield from (str(found[1]) for found in extract("python", file, keywords={"_": None}))
     for path in ROOT.glob("templates/*.html"):
