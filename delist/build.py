@@ -29,6 +29,7 @@ from delist.reporting import SurvivorReport
 from delist.review import Ruling
 from delist.review.desk import CaseFile, Desk
 from delist.settings import DelistSettings, load_settings
+from delist.sinks import Sinks
 from delist.store import Database, audit, cases, ledger, outbox, policies, submissions
 from delist.store.audit import AuditEntry
 from indexer.build import Indexer, utc_now
@@ -303,6 +304,12 @@ class Delist:
             origin=self.settings.ledger.origin,
             clock=self.clock,
         )
+
+    @property
+    def sinks(self) -> Sinks:
+        """Those who follow the ledger, and what brings it to them."""
+        settings = self.settings
+        return Sinks(settings.sinks, settings.consumers, self.database, clock=self.clock)
 
     def erase_records(self, sequences: Sequence[int], *, actor: str, reason: str) -> int:
         """Erase what records say; see ``erasing.erase``."""

@@ -12,6 +12,8 @@ message here is safe to log and to show.
     ├── UnknownCaseRefError     no feed names this case reference
     ├── UnknownAppealError      no appeal has this id, or its time to be proved is over
     ├── UnknownRecordError      nothing that can be told of concerns this address
+    ├── UnknownConsumerError    nobody of this name follows the ledger
+    ├── SinkError               a sink cannot be reached, or does not do what it should
     ├── AccessError             case reference and access code do not fit together
     ├── ProofError              control of a site could not be proved
     ├── ReportError             a report cannot be written in this form here
@@ -55,6 +57,28 @@ class UnknownAppealError(DelistError):
 
 class UnknownRecordError(DelistError):
     """No record that can be told of concerns this address; the same while it is too new."""
+
+
+class UnknownConsumerError(DelistError):
+    """Nobody of this name follows the ledger, or not in this way."""
+
+
+class SinkError(DelistError):
+    """A sink cannot be reached now, or does not do what it should; nothing is lost.
+
+    Attributes:
+        code: what is wrong, as a constant that may be logged and stored.
+        retry_after_s: how long the sink asked to be left alone, if it did.
+    """
+
+    def __init__(self, code: str, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+
+class SinkRefusalError(SinkError):
+    """A sink does not take what it was given, and would take something else."""
 
 
 class AccessError(DelistError):

@@ -1,7 +1,8 @@
 """All settings of one configuration file, and that file written out with its explanations."""
 
-from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -126,6 +127,30 @@ class LedgerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerSettings:
+    """[consumers]: those who obey the ledger."""
+
+    clock_hours: int = setting(
+        48, "Hours in which a record has to have reached every consumer.", low=1, high=24 * 30
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkTable:
+    """One [sinks.NAME] table, of which only the type is known here.
+
+    Attributes:
+        values: what stands beside the type; the adapter of that type reads it.
+        base_dir: relative paths are relative to it.
+    """
+
+    name: str
+    kind: str
+    values: Mapping[str, Any] = field(repr=False)
+    base_dir: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
     """[jobs]: how often `delist run` does its periodic work."""
 
@@ -158,6 +183,8 @@ class DelistSettings:
     review: ReviewSettings = ReviewSettings()
     appeals: AppealSettings = AppealSettings()
     ledger: LedgerSettings = LedgerSettings()
+    consumers: ConsumerSettings = ConsumerSettings()
+    sinks: tuple[SinkTable, ...] = ()
     jobs: JobSettings = JobSettings()
 
     def load_policy(self) -> Policy:
@@ -180,9 +207,11 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
     ("review", ReviewSettings),
     ("appeals", AppealSettings),
     ("ledger", LedgerSettings),
+    ("consumers", ConsumerSettings),
     ("jobs", JobSettings),
 )
-_KNOWN = frozenset(INDEXER_SECTIONS) | {name for name, _ in _SECTIONS}
+_KNOWN = frozenset(INDEXER_SECTIONS) | {name for name, _ in _SECTIONS} | {"sinks"}
+_SINK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 _POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 _SECRET_WORDS = frozenset({"password", "sslpassword"})
@@ -243,8 +272,30 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         review=read_section(ReviewSettings, table, "review", base_dir=base_dir),
         appeals=read_section(AppealSettings, table, "appeals", base_dir=base_dir),
         ledger=ledger,
+        consumers=read_section(ConsumerSettings, table, "consumers", base_dir=base_dir),
+        sinks=_read_sinks(table.get("sinks", {}), base_dir=base_dir),
         jobs=read_section(JobSettings, table, "jobs", base_dir=base_dir),
     )
+
+
+def _read_sinks(tables: Any, *, base_dir: Path) -> tuple[SinkTable, ...]:  # noqa: ANN401 - unchecked TOML
+    if not isinstance(tables, dict):
+        raise SettingsError("sinks: tables [sinks.NAME] are needed")
+    found = []
+    for name, given in tables.items():
+        if not _SINK_NAME.fullmatch(name):
+            raise SettingsError(
+                "sinks: a sink's name has 1 to 63 lower-case letters, digits, . _ or -, and"
+                " begins with a letter or digit"
+            )
+        if not isinstance(given, dict):
+            raise SettingsError(f"sinks.{name}: a table [sinks.{name}] is needed")
+        kind = given.get("type")
+        if not isinstance(kind, str) or not kind:
+            raise SettingsError(f'sinks.{name}.type: is missing, such as "webhook"')
+        values = {key: value for key, value in given.items() if key != "type"}
+        found.append(SinkTable(name=name, kind=kind, values=values, base_dir=base_dir))
+    return tuple(found)
 
 
 def _check_database(settings: DatabaseSettings) -> None:

@@ -62,6 +62,23 @@ def in_effect(connection: Connection, sequence: int) -> Iterator[tuple[str, int]
     yield from held.items()
 
 
+def about(connection: Connection, subjects: Sequence[int], sequence: int) -> list[Effect]:
+    """Load what records up to a number do to some subjects, in order.
+
+    Args:
+        subjects: numbers as ``ledger.subject_of`` gives them; two addresses may share one.
+
+    Raises:
+        LedgerError: a record holds an action that no record says.
+    """
+    found: list[Effect] = []
+    for first in range(0, len(subjects), _IDS):
+        part = subjects[first : first + _IDS]
+        chosen = _columns().where(records.c.subject.in_(part), records.c.sequence <= sequence)
+        found += map(_effect, connection.execute(chosen))
+    return sorted(found)
+
+
 def record_id(connection: Connection, sequence: int) -> str:
     """Return the id of a record, by which two histories are told apart; empty for none."""
     return connection.scalar(select(records.c.id).where(records.c.sequence == sequence)) or ""

@@ -26,6 +26,7 @@ _BLANK: dict[str, Any] = {name: "" for name in PAYLOAD if name not in _STAYS} | 
     "expires_at": None,
     "recheck_at": None,
     "nonce": None,
+    "subject": 0,
 }
 
 

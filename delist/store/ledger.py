@@ -45,7 +45,7 @@ _HEAD_ID = 1
 _BATCH = 5_000
 _COLUMNS = tuple(column.name for column in records.columns)
 _FORMAT_1 = (*(n for n in PAYLOAD if n not in {"expires_at", "recheck_at"}), "previous_hash")
-_BESIDE_RECORD = frozenset({"format", "nonce", "erased_at"})
+_BESIDE_RECORD = frozenset({"format", "nonce", "erased_at", "subject"})
 
 
 def append(connection: Connection, draft: RecordDraft, *, now: datetime) -> SuppressionRecord:
@@ -72,12 +72,22 @@ def append(connection: Connection, draft: RecordDraft, *, now: datetime) -> Supp
         "format": FORMAT,
         "nonce": nonce.hex(),
         "erased_at": None,
+        "subject": subject_of(draft.image_url),
     }
     row["commitment"] = commitment_of(nonce, payload_of(row)).hex()
     row["hash"] = chain_hash(previous_hash, sequence + 1, row["commitment"])
     connection.execute(insert(records).values(row))
     _move_head(connection, sequence + 1, row["hash"])
     return _record(row)
+
+
+def subject_of(image_url: str) -> int:
+    """Number what a record is about: by it records about one address are found, never told apart.
+
+    Returns:
+        the first 8 bytes of BLAKE2b of the address, as a signed number.
+    """
+    return int.from_bytes(hashlib.blake2b(image_url.encode(), digest_size=8).digest(), signed=True)
 
 
 def _utc(time: datetime | None) -> datetime | None:
@@ -109,13 +119,29 @@ def entries_after(
     Raises:
         LedgerError: a record holds what no record says.
     """
-    while True:
-        chosen = select(records).where(records.c.sequence > sequence)
-        found = _load(connection, chosen.order_by(records.c.sequence).limit(_BATCH))
-        if not found:
-            return
+    while found := page_after(connection, sequence, limit=_BATCH):
         yield from found
         sequence = found[-1].sequence
+
+
+def page_after(
+    connection: Connection, sequence: int, *, limit: int
+) -> list[SuppressionRecord | ErasedRecord]:
+    """Load at most so many entries behind a number, in order.
+
+    Raises:
+        LedgerError: a record holds what no record says.
+    """
+    chosen = select(records).where(records.c.sequence > sequence)
+    return _load(connection, chosen.order_by(records.c.sequence).limit(limit))
+
+
+def entries(
+    connection: Connection, sequences: Sequence[int]
+) -> list[SuppressionRecord | ErasedRecord]:
+    """Load the entries of some numbers, in order; those that are not there are left out."""
+    chosen = select(records).where(records.c.sequence.in_(sequences))
+    return _load(connection, chosen.order_by(records.c.sequence))
 
 
 def of_case(connection: Connection, case_id: str) -> Sequence[SuppressionRecord]:
@@ -203,7 +229,7 @@ def _holds(row: Mapping[str, Any]) -> bool:
     if not isinstance(nonce, str):
         return False
     made = commitment_of(bytes.fromhex(nonce), payload_of(row)).hex()
-    return bool(made == row["commitment"])
+    return bool(made == row["commitment"]) and row["subject"] == subject_of(row["image_url"])
 
 
 def _is_chained(row: Mapping[str, Any]) -> bool:

@@ -158,6 +158,7 @@ suppression_records = Table(
     Column("expires_at", UtcDateTime),
     Column("recheck_at", UtcDateTime),
     Column("erased_at", UtcDateTime),
+    Column("subject", BigInteger, nullable=False, server_default="0", index=True),
 )
 
 ledger_head = Table(
@@ -183,6 +184,34 @@ checkpoints = Table(
     Column("ledger_hash", String(64), nullable=False),
     Column("note", Text, nullable=False),
     Column("signed_at", UtcDateTime, nullable=False),
+)
+
+consumers = Table(
+    "consumers",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("position", _Sequence, nullable=False),
+    Column("handed", _Sequence, nullable=False),
+    Column("added_at", UtcDateTime, nullable=False),
+    Column("moved_at", UtcDateTime),
+    Column("seen_at", UtcDateTime),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    Column("trouble", String(64), nullable=False),
+)
+
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("consumer", ForeignKey("consumers.name"), primary_key=True),
+    Column("sequence", _Sequence, primary_key=True, autoincrement=False),
+    Column("subject", BigInteger, nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    Index(None, "consumer", "subject"),
 )
 
 log_positions = Table(

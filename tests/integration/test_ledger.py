@@ -166,6 +166,7 @@ def test_every_edited_column_shows(database: Database, column: str, sequence: in
         "state": "'confirmed'",
         "basis_distance_bits": "basis_distance_bits + 1",
         "format": "3 - format",
+        "subject": "subject + 1",
         **dict.fromkeys(TIMES, "'2026-03-01 12:00:00.000001'"),
     }
     length = getattr(suppression_records.c[column].type, "length", None) or 64
@@ -316,7 +317,8 @@ def test_a_hash_recomputed_for_an_edit_shows(database: Database) -> None:
     fitting = chain_hash(row.previous_hash, 2, made)
     tamper(
         database,
-        f"update suppression_records set hash = '{fitting}', commitment = '{made}'"  # noqa: S608
+        f"update suppression_records set hash = '{fitting}', commitment = '{made}',"  # noqa: S608
+        f" subject = {ledger.subject_of(row.image_url)}"
         " where sequence = 2",
     )
 

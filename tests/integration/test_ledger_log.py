@@ -274,7 +274,7 @@ def test_a_rewritten_record_is_not_signed_over(store: Store, column: str) -> Non
     value = "3 - format" if column == "format" else "'ee'"
     if column in TIMES:
         value = "'2026-03-01 12:00:00.000001'"
-    elif column == "basis_distance_bits":
+    elif column in {"basis_distance_bits", "subject"}:
         value = "77"
     elif column == "action":
         value = "'suppress'"
@@ -407,6 +407,7 @@ def test_every_edit_of_an_erased_record_shows(store: Store, column: str) -> None
         "sequence": "77",
         "format": "3 - format",
         "basis_distance_bits": "1",
+        "subject": "1",
         "action": "'revoke'",
         **dict.fromkeys(TIMES, "'2026-03-01 12:00:00.000001'"),
     }.get(column, f"'{'e' * 16}'")

@@ -23,6 +23,7 @@ def upgrade() -> None:
     _audit_log()
     _long_sequences()
     _verifiable_log()
+    _consumers()
 
 
 def _cases() -> None:
@@ -300,9 +301,11 @@ def _verifiable_log() -> None:
         sa.Column("expires_at", _TIME),
         sa.Column("recheck_at", _TIME),
         sa.Column("erased_at", _TIME),
+        sa.Column("subject", sa.BigInteger, nullable=False, server_default="0"),
     )
     for column in added:
         op.add_column("suppression_records", column)
+    op.create_index("ix_suppression_records_subject", "suppression_records", ["subject"])
     op.create_table(
         "ledger_tiles",
         sa.Column("level", sa.Integer, autoincrement=False, nullable=False),
@@ -319,3 +322,33 @@ def _verifiable_log() -> None:
         sa.PrimaryKeyConstraint("size", name="pk_checkpoints"),
     )
     commit_to_old_records(op.get_bind())
+
+
+def _consumers() -> None:
+    op.create_table(
+        "consumers",
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("position", _SEQUENCE, nullable=False),
+        sa.Column("handed", _SEQUENCE, nullable=False),
+        sa.Column("added_at", _TIME, nullable=False),
+        sa.Column("moved_at", _TIME),
+        sa.Column("seen_at", _TIME),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("next_attempt_at", _TIME, nullable=False),
+        sa.Column("trouble", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_consumers"),
+    )
+    op.create_table(
+        "set_aside",
+        sa.Column("consumer", sa.String(64), nullable=False),
+        sa.Column("sequence", _SEQUENCE, autoincrement=False, nullable=False),
+        sa.Column("subject", sa.BigInteger, nullable=False),
+        sa.Column("reason", sa.String(64), nullable=False),
+        sa.Column("since", _TIME, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("next_attempt_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("consumer", "sequence", name="pk_set_aside"),
+        sa.ForeignKeyConstraint(["consumer"], ["consumers.name"], name="fk_set_aside_consumer"),
+    )
+    op.create_index("ix_set_aside_consumer_subject", "set_aside", ["consumer", "subject"])
