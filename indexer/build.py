@@ -17,6 +17,7 @@ from indexer.evidence import Evidence, EvidenceReader
 from indexer.exact import file_matches, signals_of
 from indexer.feed import StopNciiFeed, open_feed
 from indexer.hashing import VideoFile, hash_bytes, hash_video
+from indexer.hashing.corroboration import CorroboratingHash
 from indexer.lookup import Lookup, deep_match_of, match_of
 from indexer.match import checked_digest, checked_md5
 from indexer.model import DIGEST_BYTES, HashedImage, ImageRecord, ImageVisit, Match, VisitResult
@@ -316,6 +317,16 @@ class Indexer:
             StoreError: the store failed.
         """
         return self._evidence.evidence(image_key, signal_key)
+
+    def corroboration(
+        self, image_key: bytes, signal_key: bytes, reported: CorroboratingHash
+    ) -> float | None:
+        """Compare a match with a reporter's second hash; see ``EvidenceReader.corroboration``.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        return self._evidence.corroboration(image_key, signal_key, reported)
 
     def evidence_session(self) -> EvidenceReader:
         """Make a reader of evidence for one piece of work; see ``EvidenceReader.session``."""

@@ -15,6 +15,11 @@ from itertools import combinations
 import lmdb
 
 from indexer.background import Rarity, is_current, measure, rarity
+from indexer.hashing.corroboration import (
+    CorroboratingHash,
+    best_likeness_beyond,
+    likeness_beyond,
+)
 from indexer.hashing.traits import (
     BrightMap,
     find_lattice,
@@ -23,7 +28,7 @@ from indexer.hashing.traits import (
     likeness,
 )
 from indexer.match import FEED_KIND_PDQ
-from indexer.model import Background, ImageRecord, Match, Signal
+from indexer.model import Background, Hasher, ImageRecord, Match, Signal
 from indexer.store import SignalBackground, Store
 
 RESEMBLES = 0.35
@@ -145,6 +150,40 @@ class EvidenceReader:
         """Say how far the images that match a signal resemble each other; see ``Evidence``."""
         with self._store.read() as txn:
             return self._group(txn, signal_key).coherence
+
+    def corroboration(
+        self, image_key: bytes, signal_key: bytes, reported: CorroboratingHash
+    ) -> float | None:
+        """Say how far a match is like the reporter's picture beyond what the signal tells, -1 to 1.
+
+        From ``CORROBORATES`` on it is a copy of the very picture that was hashed where the second
+        hash was made. Below, it is not known: a copy that was cut much is below, too.
+
+        Args:
+            image_key: of an image that matches the signal.
+            signal_key: of the signal that was reported together with the second hash.
+            reported: the second hash.
+
+        Returns:
+            The likeness; None where they do not match (any more), nothing is kept of the image
+            to compare, or the signal is of a whole file.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        with self._store.read() as txn:
+            signal = self._store.signals.find(txn, signal_key)
+            match = self._store.images.find_match(txn, image_key, signal_key)
+            record = self._store.images.find(txn, image_key)
+        if signal is None or signal.kind != FEED_KIND_PDQ or match is None or record is None:
+            return None
+        traits = _traits_of(record, match.variant)
+        held = find_map(traits, match.variant or "") if traits else None
+        if held is None:
+            return None
+        # *web* heeds an orientation tag, and the map does not: which tag it was is not kept.
+        compare = best_likeness_beyond if match.hasher is Hasher.WEB else likeness_beyond
+        return compare(reported.laid(), held, signal.digest)
 
     def background(self, signal: Signal) -> SignalBackground | None:
         """Return a signal's background, measured anew where it is missing or old."""
