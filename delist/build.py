@@ -311,9 +311,18 @@ class Delist:
         settings = self.settings
         return Sinks(settings.sinks, settings.consumers, self.database, clock=self.clock)
 
-    def erase_records(self, sequences: Sequence[int], *, actor: str, reason: str) -> int:
+    def erase_records(
+        self, sequences: Sequence[int], *, actor: str, reason: str, at_once: bool = False
+    ) -> int:
         """Erase what records say; see ``erasing.erase``."""
-        return erasing.erase(self.database, sequences, actor=actor, reason=reason, now=self.clock())
+        return erasing.erase(
+            self.database,
+            sequences,
+            actor=actor,
+            reason=reason,
+            now=self.clock(),
+            at_once=at_once,
+        )
 
     def verify_ledger(self) -> int:
         """Check the ledger, its tree and its checkpoints; returns the number of records.

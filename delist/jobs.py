@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -30,11 +31,17 @@ FEED_CYCLE = "feed-cycle"
 FULL_SCAN = "full-scan"
 COMPACTION = "compaction"
 SNAPSHOT = "serving-snapshot"
+SINK = "sink-"
+"""Each sink's job is called so, with the sink's name behind."""
 _SNAPSHOT_S = 60
 """How often it is seen whether the serving filter's snapshot is to be renewed."""
+_SINK_S = 1
+"""How often each sink is brought what is new."""
 _COMPACTIONS_PER_PURGE = 4
 _STANDBY_POLL_S = 0.5
 _LOG_LEVEL_INFO = 20
+
+_SINKS = "sinks"
 
 _log = structlog.get_logger()
 
@@ -47,6 +54,7 @@ class Service:
         self._stopping = threading.Event()
         self._idle = threading.Condition()
         self._running = 0
+        self._troubles: dict[str, str] = {}
 
     def stop(self) -> None:
         """Ask whatever is under way to stop."""
@@ -63,6 +71,7 @@ class Service:
             if not leads:
                 return True
             self._delist.create()
+            self._delist.sinks.check_settings()
             _log.info("service.leading")
             scheduler = self._scheduler()
             scheduler.start()
@@ -125,6 +134,26 @@ class Service:
             size_bytes=report.size_bytes,
         )
 
+    def sink(self, name: str) -> None:
+        """One sink is brought what is new."""
+        for done in self._delist.sinks.deliver([name], stopped=self._stopping.is_set):
+            if done.delivered or done.set_aside:
+                _log.info(
+                    "sink.delivered",
+                    sink=name,
+                    delivered=done.delivered,
+                    set_aside=done.set_aside,
+                    waiting=done.waiting,
+                )
+            if done.trouble != self._troubles.get(name, ""):
+                self._troubles[name] = done.trouble
+                if done.trouble:
+                    _log.warning(
+                        "sink.failed", sink=name, reason=done.trouble, waiting=done.waiting
+                    )
+                else:
+                    _log.info("sink.recovered", sink=name)
+
     def _take_in(self) -> None:
         delist, stopped = self._delist, self._stopping.is_set
         report = delist.take_in(stopped=stopped)
@@ -148,9 +177,14 @@ class Service:
             _log.info("ledger.checkpoint", size=report.size, files=report.files)
 
     def _scheduler(self) -> BackgroundScheduler:
-        # One thread: no two jobs overlap, and each is once in the queue at most.
+        # One thread: no two jobs overlap, and each is once in the queue at most. Sinks have one
+        # each: none waits for a scan, nor for another that hangs.
+        sinks = self._delist.sinks.names
         scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(1)},
+            executors={
+                "default": ThreadPoolExecutor(1),
+                _SINKS: ThreadPoolExecutor(max(1, len(sinks))),
+            },
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
@@ -168,6 +202,16 @@ class Service:
                 args=(job_id, call),
                 id=job_id,
                 seconds=seconds,
+                next_run_time=self._delist.clock(),
+            )
+        for name in sinks:
+            scheduler.add_job(
+                self._guarded,
+                "interval",
+                args=(SINK + name, partial(self.sink, name)),
+                id=SINK + name,
+                seconds=_SINK_S,
+                executor=_SINKS,
                 next_run_time=self._delist.clock(),
             )
         return scheduler

@@ -12,28 +12,49 @@ from sqlalchemy import Connection
 from delist import emission
 from delist.errors import UsageError
 from delist.model import ErasedRecord, SuppressionRecord
-from delist.store import Database, erasures, ledger
+from delist.store import Database, consumers, erasures, ledger
 
 
 def erase(
-    database: Database, sequences: Sequence[int], *, actor: str, reason: str, now: datetime
+    database: Database,
+    sequences: Sequence[int],
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+    at_once: bool = False,
 ) -> int:
     """Erase what some records say, all or none of them; returns how many.
 
     Args:
         reason: goes into the audit log, where it stays: it must not say what is erased.
+        at_once: also where a consumer has not obeyed them yet. It is told that they were erased,
+            and has to end by itself what it did because of them.
 
     Raises:
-        UsageError: a record is not there, was erased before, or still has an effect.
+        UsageError: a record is not there, was erased before, still has an effect, or has not
+            reached every consumer.
     """
     wanted = sorted(set(sequences))
     with database.write() as connection:
+        if wanted and not at_once:
+            _check_consumers(connection, wanted[-1])
         found = [_get(connection, sequence) for sequence in wanted]
         for case_id in sorted({record.case_id for record in found}):
             _check_effect(connection, case_id, set(wanted))
         for sequence in wanted:
             erasures.erase(connection, sequence, actor=actor, reason=reason, now=now)
     return len(wanted)
+
+
+def _check_consumers(connection: Connection, last: int) -> None:
+    for consumer in consumers.every(connection):
+        found = consumers.reached(connection, consumer)
+        if found < last:
+            raise UsageError(
+                f"{consumer.name} has obeyed the records up to {found} only, and could not obey"
+                f" record {last} any more: wait for it, remove it, or erase at once"
+            )
 
 
 def _get(connection: Connection, sequence: int) -> SuppressionRecord:

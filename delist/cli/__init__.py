@@ -24,6 +24,7 @@ from delist.cli import (
     bench,
     brakes,
     cases,
+    consumers,
     direct,
     evaluating,
     feeds,
@@ -31,6 +32,7 @@ from delist.cli import (
     policies,
     reports,
     service,
+    sinks,
     suppressions,
     survivors,
     upkeep,
@@ -54,7 +56,7 @@ app = typer.Typer(
 )
 for module in (
     service, feeds, images, cases, suppressions, survivors, reports, audit, appeals, policies,
-    brakes, banks, upkeep, bench, evaluating, direct,
+    brakes, banks, upkeep, bench, evaluating, direct, consumers, sinks,
 ):  # fmt: skip
     module.register(app)
 

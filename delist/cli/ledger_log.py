@@ -48,11 +48,14 @@ def erase(
     sequences: Annotated[list[int], typer.Argument(help="Numbers of records.", min=1)],
     actor: Annotated[str, typer.Option(help="Who asks for it.")],
     reason: Annotated[str, typer.Option(help="Why; it stays in the audit log.")],
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="Also what a consumer has not obeyed yet.")
+    ] = False,
 ) -> None:
     """Erase what records say, for good; none that is in effect. The log still verifies."""
     context = context_of(ctx)
     with context.open() as delist:
-        erased = delist.erase_records(sequences, actor=actor, reason=reason)
+        erased = delist.erase_records(sequences, actor=actor, reason=reason, at_once=at_once)
     context.output.result({"erased": erased}, f"{erased} records erased")
 
 

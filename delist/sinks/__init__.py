@@ -14,12 +14,13 @@ from typing import Any
 
 from delist.consumers import Followers
 from delist.consumers.keys import ConsumerKey
-from delist.errors import SinkError
+from delist.errors import SinkError, UsageError
 from delist.settings import ConsumerSettings, SinkTable
 from delist.sinks.checking import Agreement, compare
 from delist.sinks.courier import Courier, Delivery
 from delist.sinks.port import PLAIN, Inspectable, Place, Sink
-from delist.store import Database
+from delist.store import Database, audit, consumers, ledger
+from delist.store.consumers import SetAside
 from indexer.errors import SettingsError
 from indexer.settings import read_table
 
@@ -134,9 +135,42 @@ class Sinks:
                 self._database, name, sink, self._key(name), plain=configured.plain, mend=mend
             )
 
+    def aside(self, name: str) -> list[SetAside]:
+        """Load what was set aside for a sink, in order.
+
+        Raises:
+            SettingsError: the sink is not configured.
+        """
+        self._table(name)
+        with self._database.read() as connection:
+            return consumers.aside(connection, name)
+
+    def drop(self, name: str, sequence: int, *, actor: str, reason: str) -> None:
+        """Give up bringing a record to a sink; what waited behind it goes on.
+
+        Raises:
+            UsageError: the record was not set aside for this sink.
+            SettingsError: the sink is not configured.
+        """
+        self._table(name)
+        now = self._clock()
+        with self._database.write() as connection:
+            if not consumers.take_back(connection, name, [sequence]):
+                raise UsageError(f"record {sequence} was not set aside for {name}")
+            audit.append(
+                connection,
+                actor=actor,
+                act="sink.dropped",
+                subject=name,
+                now=now,
+                detail={"sequence": sequence, "reason": reason},
+            )
+
     def _deliver(
         self, configured: Configured, *, force: bool, stopped: Callable[[], bool]
     ) -> Delivery:
+        if not force and (idle := self._idle(configured.name)) is not None:
+            return idle
         try:
             with self._open(configured) as sink:
                 courier = Courier(
@@ -152,6 +186,23 @@ class Sinks:
         except SinkError as error:
             return Delivery(sink=configured.name, trouble=error.code, reason=str(error))
 
+    def _idle(self, name: str) -> Delivery | None:
+        """Say that there is nothing to bring, before anything is opened; None where there is."""
+        now = self._clock()
+        with self._database.read() as connection:
+            consumer = consumers.find(connection, name)
+            lag = ledger.head(connection)[0] - (0 if consumer is None else consumer.position)
+            if consumer is None:
+                return None if lag else Delivery(sink=name)
+            aside = consumers.aside_count(connection, name)
+            waiting = lag + aside
+            if consumer.trouble and consumer.next_attempt_at > now:
+                return Delivery(
+                    sink=name, waiting=waiting, trouble=consumer.trouble, reason="tried again later"
+                )
+            due = lag or consumer.trouble or consumers.aside_due(connection, name, now=now, limit=1)
+            return None if due else Delivery(sink=name, waiting=waiting)
+
     def _open(self, configured: Configured) -> "_Opened":
         place = Place(
             name=configured.name,
@@ -164,11 +215,14 @@ class Sinks:
         return ConsumerKey.load(self._database.data_dir, name)
 
     def _configured(self, name: str) -> Configured:
-        table = self._tables.get(name)
-        if table is None:
+        return read_sink(self._table(name))
+
+    def _table(self, name: str) -> SinkTable:
+        found = self._tables.get(name)
+        if found is None:
             known = ", ".join(self.names) or "none"
             raise SettingsError(f"no sink is called {name}; configured are: {known}")
-        return read_sink(table)
+        return found
 
 
 class _Opened:

@@ -104,8 +104,6 @@ class Courier:
 
     def _run(self, tally: _Tally, *, force: bool, stopped: Callable[[], bool]) -> None:
         consumer = self._registered(force=force)
-        if consumer.trouble and consumer.next_attempt_at > self._clock():
-            raise _NotYetError(consumer.trouble)
         while not stopped() and self._again(tally):
             pass
         while not stopped() and self._onward(tally):
@@ -219,8 +217,6 @@ class Courier:
         return refused
 
     def _note_trouble(self, error: SinkError) -> None:
-        if isinstance(error, _NotYetError):
-            return
         now = self._clock()
         with self._database.write() as connection:
             consumer = consumers.find(connection, self._name)
@@ -257,13 +253,6 @@ class Courier:
                 yield False
                 return
             yield True
-
-
-class _NotYetError(SinkError):
-    """The sink was not well, and the time to try again has not come."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code, "it could not be reached, and is tried again later")
 
 
 def _to_set_aside(
