@@ -362,11 +362,12 @@ def _check_feed_url(url: str, *, where: str) -> None:
     if parts.scheme not in {"http", "https"} or not host:
         raise SettingsError(f"{where}: an absolute https URL is needed")
     # The keys of the feed would travel in the clear.
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise SettingsError(f"{where}: must be https (http is accepted on loopback only)")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether a host of an address is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

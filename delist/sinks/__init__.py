@@ -246,7 +246,13 @@ def read_sink(table: SinkTable) -> Configured:
     """
     where = f"sinks.{table.name}"
     module = _adapter(table.kind, where)
-    settings = read_table(module.Settings, dict(table.values), where=where, base_dir=table.base_dir)
+    try:
+        settings = read_table(
+            module.Settings, dict(table.values), where=where, base_dir=table.base_dir
+        )
+    except SettingsError as error:
+        text = str(error)  # what a Settings says of itself begins with its key
+        raise SettingsError(text if text.startswith(where) else f"{where}.{text}") from None
     return Configured(table.name, table.kind, settings, module.open_sink)
 
 

@@ -5,6 +5,7 @@ group ``delist.sinks``) with
 
 - ``Settings``: a frozen dataclass of what may stand in ``[sinks.NAME]`` beside ``type``, made of
   ``indexer.settings.setting``, with a field ``urls`` if the receiver can be told plain addresses;
+  its ``__post_init__`` refuses what cannot be by a ``SettingsError`` that begins with the key;
 - ``open_sink(settings, place)``: makes the sink, and connects to nothing yet.
 
 ``tests/contract/test_sinks.py`` says what it must do, whatever it is.

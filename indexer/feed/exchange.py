@@ -166,7 +166,7 @@ class HttpExchange:
             if response.status_code == _TOO_MANY_REQUESTS or response.status_code >= _SERVER_ERRORS:
                 raise TryAgainError(
                     f"{request.what}: answered {response.status_code}",
-                    retry_after_s=_read_retry_after(response.headers),
+                    retry_after_s=read_retry_after(response.headers),
                 )
             body = self._read_body(response, request) if response.is_success else b""
             if deadline.passed:
@@ -196,7 +196,7 @@ def _too_slow(request: Request, limits: Limits) -> TryAgainError:
     return TryAgainError(f"{request.what}: no whole answer within {limits.deadline_s:g} s")
 
 
-def _read_retry_after(headers: httpx2.Headers) -> float | None:
+def read_retry_after(headers: httpx2.Headers) -> float | None:
     """Read ``Retry-After`` in seconds. A date counts from the server's own ``Date``."""
     given = headers.get("retry-after", "").strip()
     if given.isascii() and given.isdigit():
