@@ -45,8 +45,14 @@ demo: $(VENV)/.installed
 	rm -rf $(DEMO_DIR)
 	$(BIN)/delist demo --keep $(DEMO_DIR)
 
+# Said before and after: what was left out is not to be overlooked. With CI set the tests fail instead.
+NO_CHROMIUM = $(BIN)/python -c 'from tests.fakes.browser import find_chromium as find; find() or \
+  print("BROWSER TESTS ARE LEFT OUT: no Chromium here. To run them: apt-get install chromium")'
+
 test: $(VENV)/.installed-dev
+	@$(NO_CHROMIUM)
 	$(BIN)/python -m pytest
+	@$(NO_CHROMIUM)
 
 soak: $(VENV)/.installed-dev
 	DELIST_SOAK=1 $(BIN)/python -m pytest --timeout 3600
