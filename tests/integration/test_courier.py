@@ -25,6 +25,7 @@ class Receiver:
 
     Attributes:
         poison: addresses that it does not take.
+        odd: numbers of records that it does not take, though others about the same address.
         names_it: whether it says which record it does not take, or refuses the whole batch.
         down: the codes of its next answers, the first first.
         dies: how many batches from now it takes one and the courier is cut off.
@@ -33,6 +34,7 @@ class Receiver:
     def __init__(self) -> None:
         self.got: list[Instruction] = []
         self.poison: set[str] = set()
+        self.odd: set[int] = set()
         self.names_it = True
         self.down: list[str] = []
         self.dies = -1
@@ -41,7 +43,11 @@ class Receiver:
         assert [one.sequence for one in batch] == sorted({one.sequence for one in batch})
         if self.down:
             raise SinkError(self.down.pop(0), "it is down")
-        bad = {one.sequence: "too_odd" for one in batch if one.record_url in self.poison}
+        bad = {
+            one.sequence: "too_odd"
+            for one in batch
+            if one.record_url in self.poison or one.sequence in self.odd
+        }
         if bad and not self.names_it:
             raise SinkRefusalError("bad_request", "no")
         self.got += [one for one in batch if one.sequence not in bad]
@@ -146,6 +152,21 @@ def test_a_poisonous_record_holds_up_its_address_only(stage: Stage, names_it: bo
     stage.run()
     assert stage.receiver.sequences(URL) == [2, 4]
     assert stage.aside() == []
+
+
+def test_a_late_record_does_not_undo_a_later_one(stage: Stage) -> None:
+    """What was taken behind a refused record about the same address is brought again after it."""
+    stage.receiver.odd = {1}
+    append(stage.database, SUPPRESS)
+    append(stage.database, SUPPRESS, OTHER)
+    append(stage.database, REVOKE)
+    stage.run()
+    stage.receiver.odd = set()
+    stage.clock.advance(hours=2)
+    stage.run()
+
+    assert stage.receiver.sequences(URL) == [3, 1, 3]
+    assert stage.receiver.hidden == {OTHER}
 
 
 def test_a_receiver_that_takes_nothing_is_not_the_records_fault(stage: Stage) -> None:
