@@ -5,7 +5,7 @@ cannot be joined are counted, never fatal.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -65,6 +65,14 @@ _LAZY = ("src", "data-src", "data-original", "data-lazy-src", "data-lazy", "data
 _SETS = ("srcset", "data-srcset", "data-lazy-srcset")
 
 
+OnImage = Callable[[str, str, Any], None]
+"""Told of each place of an image: its URL, the tag in lower case, and the element."""
+
+
+def _nobody(_url: str, _tag: str, _element: Any) -> None:  # noqa: ANN401 - lxml has no types
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageLinks:
     """What was found on one page, in document order, each once.
@@ -93,6 +101,7 @@ def find_links(
     max_links: int = 5_000,
     max_images: int = 5_000,
     max_videos: int = 100,
+    on_image: OnImage = _nobody,
 ) -> PageLinks:
     """Read the links off a page.
 
@@ -102,8 +111,9 @@ def find_links(
         max_links: page links beyond it are left out.
         max_images: images beyond it are left out and counted.
         max_videos: the same of videos.
+        on_image: see ``OnImage``; not told of images beyond the limit.
     """
-    collector = _Collector(page_url)
+    collector = _Collector(page_url, on_image, max_images=max_images)
     root = selector.root
     if hasattr(root, "iter"):
         collector.read_base(root)
@@ -177,8 +187,11 @@ def _is_sound(element: Any) -> bool:  # noqa: ANN401 - lxml has no types
 class _Collector:
     """Gathers the links of one page."""
 
-    def __init__(self, page_url: str) -> None:
+    def __init__(self, page_url: str, on_image: OnImage, *, max_images: int) -> None:
         self._base = page_url
+        self._on_image = on_image
+        self._max_images = max_images
+        self._place: tuple[str, Any] = ("", None)
         self.pages: dict[str, None] = {}
         self.images: dict[str, None] = {}
         self.videos: dict[str, None] = {}
@@ -199,6 +212,7 @@ class _Collector:
     def read(self, tag: str, element: Any) -> None:  # noqa: ANN401, C901 - lxml; one branch a kind of tag
         """Take the links of one element."""
         attributes = element.attrib
+        self._place = (tag, element)
         if tag in _IMAGE_TAGS:
             self._add_images(
                 attributes, *_LAZY, "href", "xlink:href", "{http://www.w3.org/1999/xlink}href"
@@ -257,9 +271,14 @@ class _Collector:
     def _add_image(self, link: str | None) -> None:
         link = (link or "").strip(_HTML_SPACE)
         if link[: len(DATA_IMAGE)].lower() == DATA_IMAGE:
-            self.images[link] = None
+            self._note_image(link)
         elif url := self._join(link):
-            self.images[url] = None
+            self._note_image(url)
+
+    def _note_image(self, url: str) -> None:
+        self.images[url] = None
+        if len(self.images) <= self._max_images:
+            self._on_image(url, *self._place)
 
     def _add_videos(self, attributes: Any, *names: str) -> None:  # noqa: ANN401 - lxml has no types
         for name in names:
@@ -274,7 +293,7 @@ class _Collector:
         if not url:
             return
         if is_image_url(url):
-            self.images[url] = None
+            self._note_image(url)
         elif is_video_url(url):
             self.videos[url] = None
         else:

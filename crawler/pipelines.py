@@ -12,6 +12,7 @@ The steps for one image URL:
 (3) Bytes that equal those stored are not hashed again, unless the hasher changed.
 (4) The rest is hashed in a worker thread, and the bytes are let go.
 (5) The visit is recorded in a batch; only then is the image reported.
+(6) What the page said before of images that it no longer names ends.
 
 Videos take the same steps. Their bytes were digested on the way in (``crawler.bodies``) and
 come here only where they are few enough for their frames to be decoded.
@@ -38,6 +39,7 @@ from crawler.agent import VIDEO
 from crawler.errors import RefusedError
 from crawler.links import DATA_IMAGE
 from crawler.pacing import pacing_of
+from crawler.page_reader import PageContext
 from crawler.refusals import INTERNAL_ERROR, http_code, refusal_code
 from crawler.settings import CrawlSettings
 from crawler.tally import Tally
@@ -49,6 +51,7 @@ from indexer.model import (
     HashedImage,
     ImageRecord,
     ImageVisit,
+    PageMark,
     VisitOutcome,
     VisitResult,
 )
@@ -78,6 +81,18 @@ class FetchedImage:
     seed: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A page on which an image was found, if any, and what it says of the image, if known."""
+
+    page_url: str | None = field(repr=False)
+    marks: frozenset[PageMark] | None = None
+
+    @property
+    def page_urls(self) -> tuple[str, ...]:
+        return (self.page_url,) if self.page_url else ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
     """What became of one image; small, since every image of a crawl leaves one."""
@@ -98,6 +113,8 @@ class HashImagesPipeline:
     as far as they are present. Writes ``images`` and ``videos``: one dict each, with ``url``,
     ``outcome`` (``hashed``, ``unchanged`` or ``refused``), ``code`` of a refusal, ``hashes``
     (of ``hasher``, ``variant`` and ``digest``, empty unless hashed now) and ``matches``.
+    ``page_context`` (``crawler.page_reader.PageContext``) tells what the page says of itself and
+    of each image; without it what is stored stays as it is.
     Videos larger than ``hashing.max_bytes`` need our download handler (``DOWNLOAD_HANDLERS``
     of ``crawler.settings.scrapy_settings``).
 
@@ -151,10 +168,17 @@ class HashImagesPipeline:
         adapter = ItemAdapter(item)
         page_url = _canonical_or_none(adapter.get("page_url"))
         images, videos = (list(adapter.get(name) or ()) for name in ("image_urls", "video_urls"))
+        context: PageContext | None = adapter.get("page_context")
+
+        def place(url: str) -> _Place:
+            return _Place(page_url, None if context is None else context.of(url))
+
         outcomes = await asyncio.gather(
-            *(self._visit(url, page_url, _ACCEPT) for url in images),
-            *(self._visit(url, page_url, _ACCEPT_VIDEO) for url in videos),
+            *(self._visit(url, place(url), _ACCEPT) for url in images),
+            *(self._visit(url, place(url), _ACCEPT_VIDEO) for url in videos),
         )
+        if context is not None and page_url is not None:
+            await self._end_marks(page_url, [*images, *(found.final_url for found in outcomes)])
         found = [_as_dict(*pair) for pair in zip([*images, *videos], outcomes, strict=True)]
         for name, part in (("images", found[: len(images)]), ("videos", found[len(images) :])):
             with suppress(KeyError):  # an item class without the field, as with ImagesPipeline
@@ -162,10 +186,20 @@ class HashImagesPipeline:
                     adapter[name] = part
         return item
 
-    async def _visit(self, url: str, page_url: str | None, accept: dict[str, str]) -> _Outcome:
+    async def _end_marks(self, page_url: str, urls: list[str]) -> None:
+        """(6) Let go of what the page said of images that it no longer names."""
+        named = {url for name in urls if (url := _canonical_or_none(name)) is not None}
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._writing, self._indexer.record_page, page_url, named)
+        except StoreError as error:
+            self._fail(error)
+            raise
+
+    async def _visit(self, url: str, place: _Place, accept: dict[str, str]) -> _Outcome:
         """(1) Visit an image once; add the page if it was visited before."""
         if url[: len(DATA_IMAGE)].lower() == DATA_IMAGE:
-            return await self._counting(self._visit_inline(url, page_url), url, None)
+            return await self._counting(self._visit_inline(url, place), url, None)
         try:
             url = canonical_url(url)
         except InvalidUrlError as error:
@@ -173,20 +207,25 @@ class HashImagesPipeline:
         key = url_key(url)
         task = self._seen.get(key)
         if task is None:
-            work = self._fetch(url, page_url, accept)
+            work = self._fetch(url, place, accept)
             task = asyncio.ensure_future(self._counting(work, url, None))
             self._seen[key] = task
             return await task
         outcome = await task
-        if page_url and outcome.outcome is not None:
-            visit = ImageVisit(image_url=outcome.final_url, page_urls=(page_url,), hashed=None)
+        if place.page_url and outcome.outcome is not None:
+            visit = ImageVisit(
+                image_url=outcome.final_url,
+                page_urls=place.page_urls,
+                page_marks=place.marks,
+                hashed=None,
+            )
             await self._record(visit)
         return outcome
 
     async def _take(self, item: FetchedImage) -> None:
         """Hash an image that the spider was answered with when it asked for a page."""
         url = canonical_url(item.response.url)
-        work = self._finish(item.response, _chain(item.response), item.page_url, None)
+        work = self._finish(item.response, _chain(item.response), _Place(item.page_url), None)
         task = asyncio.ensure_future(self._counting(work, url, item.seed))
         self._seen.setdefault(url_key(url), task)
         await task
@@ -233,7 +272,7 @@ class HashImagesPipeline:
     async def _fetch(
         self,
         url: str,
-        page_url: str | None,
+        place: _Place,
         accept: dict[str, str],
         *,
         conditional: bool = True,
@@ -250,15 +289,15 @@ class HashImagesPipeline:
         response = await self._crawler.engine.download_async(request)
         chain = _chain(response)
         if response.status == _NOT_MODIFIED and headers and chain:
-            return await self._fetch(url, page_url, accept, conditional=False)  # (2)
+            return await self._fetch(url, place, accept, conditional=False)  # (2)
         known = record if headers and response.status == _NOT_MODIFIED else None
-        return await self._finish(response, chain, page_url, known)
+        return await self._finish(response, chain, place, known)
 
     async def _finish(
         self,
         response: Response,
         chain: tuple[str, ...],
-        page_url: str | None,
+        place: _Place,
         not_modified: ImageRecord | None,
     ) -> _Outcome:
         """Hash an answer unless it is known, and record the visit."""
@@ -272,7 +311,8 @@ class HashImagesPipeline:
             hashed = await self._hash(video or response.body, url)
         visit = ImageVisit(
             image_url=url,
-            page_urls=(page_url,) if page_url else (),
+            page_urls=place.page_urls,
+            page_marks=place.marks,
             aliases=tuple(alias for alias in chain if alias != url),
             etag=_header(response, b"ETag"),
             last_modified=_header(response, b"Last-Modified"),
@@ -282,16 +322,18 @@ class HashImagesPipeline:
         del response, video
         result = await self._record(visit)
         if result.outcome is VisitOutcome.NOT_HELD:
-            return await self._fetch(url, page_url, accept, conditional=False)
+            return await self._fetch(url, place, accept, conditional=False)
         return self._outcome(url, hashed, result, is_video=is_video)
 
-    async def _visit_inline(self, url: str, page_url: str | None) -> _Outcome:
+    async def _visit_inline(self, url: str, place: _Place) -> _Outcome:
         body = decode_data_url(url, max_bytes=self._max_bytes)
-        if page_url is None:
+        if place.page_url is None:
             raise RefusedError("no_page")
-        name = inline_image_url(page_url, sha256(body).digest())
+        name = inline_image_url(place.page_url, sha256(body).digest())
         hashed = await self._hash(body, name)
-        visit = ImageVisit(image_url=name, page_urls=(page_url,), hashed=hashed)
+        visit = ImageVisit(
+            image_url=name, page_urls=place.page_urls, page_marks=place.marks, hashed=hashed
+        )
         return self._outcome(name, hashed, await self._record(visit))
 
     async def _hash(self, body: bytes | VideoFile, url: str) -> HashedImage | None:

@@ -1,6 +1,6 @@
 """Settings to working objects: ``Indexer``, what indexing jobs hold in their hands."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -20,7 +20,16 @@ from indexer.hashing import VideoFile, hash_bytes, hash_video
 from indexer.hashing.corroboration import CorroboratingHash
 from indexer.lookup import Lookup, deep_match_of, match_of
 from indexer.match import checked_digest, checked_md5
-from indexer.model import DIGEST_BYTES, HashedImage, ImageRecord, ImageVisit, Match, VisitResult
+from indexer.model import (
+    DIGEST_BYTES,
+    HashedImage,
+    ImageRecord,
+    ImageVisit,
+    Match,
+    PageMark,
+    VisitResult,
+)
+from indexer.page_marks import end_marks
 from indexer.ports import Digests, FeedbackReceiver, HashReceiver
 from indexer.scan import Scanner
 from indexer.settings import (
@@ -278,24 +287,36 @@ class Indexer:
         image_url: str,
         page_urls: Sequence[str] = (),
         document_id: str | None = None,
+        page_context: Collection[PageMark | str] | None = None,
     ) -> list[Match]:
         """Hash an image, store and match it, and log what it matches; durable on return.
+
+        Args:
+            page_context: what its pages say of themselves and of the image, as ``PageMark`` or
+                its words; None leaves what is stored, empty ends it.
 
         Raises:
             ImageRefusedError: the bytes were not hashed; nothing was stored.
             InvalidUrlError: a URL is not an absolute http(s) URL; nothing was stored.
+            ValueError: a word that is not a ``PageMark``; nothing was stored.
         """
+        marks = None if page_context is None else frozenset(map(PageMark, page_context))
         visit = ImageVisit(
             image_url=image_url,
             page_urls=tuple(page_urls),
             document_id=document_id,
             hashed=self.hash_image(data),
+            page_marks=marks,
         )
         return list(self.record_visits([visit])[0].matches)
 
     def record_visits(self, visits: Sequence[ImageVisit]) -> list[VisitResult]:
         """Record a batch of visits in one durable transaction; see ``VisitRecorder.record``."""
         return self._visits.record(visits, now=self.clock(), deep=self._tier.results(visits))
+
+    def record_page(self, page_url: str, image_urls: Collection[str]) -> int:
+        """End what a page said of images that it no longer names; see ``end_marks``."""
+        return end_marks(self.store, page_url, image_urls, now=self.clock())
 
     def is_searched(self, record: ImageRecord) -> bool:
         """Say whether a stored image needs no pixels to meet the signals that are known now."""

@@ -462,6 +462,8 @@ class MatchEventKind(StrEnum):
     """The bytes at the URL changed and no longer match."""
     ALIAS = "alias"
     """Another URL now leads to an image that matches, or the engine gave it another id."""
+    PAGES = "pages"
+    """Pages say something else of an image that matches (``PageMark``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -474,6 +476,28 @@ class MatchEvent:
     at: datetime
 
 
+class PageMark(StrEnum):
+    """What a page says of itself, or of an image that it shows, as a code.
+
+    Whoever writes a page writes its marks: they are for a person to weigh, and prove nothing.
+    """
+
+    ADULT = "adult"
+    """The page labels itself as for adults (RTA, ``rating``, ICRA, ``isFamilyFriendly``)."""
+    ABUSE_WORDS = "abuse_words"
+    """Title, headings or address of the page name the abuse of intimate images."""
+    IMAGE_WORDS = "image_words"
+    """What is written about the image (alternative text, link, caption, file name) does."""
+    NEWS = "news"
+    """The page says that it is a news article (schema.org)."""
+    NEWS_IMAGE = "news_image"
+    """It does, and names the image as the article's own."""
+    ARTICLE = "article"
+    """The page says that it is an article, as most blogs do."""
+    DECORATION = "decoration"
+    """The page shows the image as a logo or an icon."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageVisit:
     """What one visit of an image found: the input of indexing.
@@ -483,6 +507,8 @@ class ImageVisit:
         aliases: other URLs that led there, such as the one on the page.
         hashed: the hashes, or None when the bytes equal those stored (a 304 answer, or
             the same SHA-256): then only URLs and times are brought up to date.
+        page_marks: what each of ``page_urls`` says of itself and of the image; None where
+            nobody looked, which leaves what is stored.
     """
 
     image_url: str = field(repr=False)
@@ -492,6 +518,7 @@ class ImageVisit:
     etag: str | None = field(default=None, repr=False)
     last_modified: str | None = None
     hashed: HashedImage | None
+    page_marks: frozenset[PageMark] | None = None
 
 
 class VisitOutcome(StrEnum):

@@ -35,6 +35,7 @@ from indexer.model import (
     VisitOutcome,
     VisitResult,
 )
+from indexer.page_marks import note_marks
 from indexer.store import Store
 from indexer.store.columns import ColumnWriter
 from indexer.url import canonical_url, url_key
@@ -251,6 +252,7 @@ class VisitRecorder:
         images = self._store.images
         for page_url in visit.page_urls:
             images.add_page(writing.txn, key, page_url)
+        note_marks(self._store, writing.txn, key, visit, now=writing.now)
         affected = set(images.drop_alias(writing.txn, key))  # it is an image of its own now
         if renamed:
             affected.add(key)

@@ -6,6 +6,7 @@ links are followed on the seeds' hosts only; images and videos are fetched from 
 
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from twisted.python.failure import Failure
 from crawler.agent import VIDEO
 from crawler.errors import RefusedError
 from crawler.links import MAX_URL_CHARS, find_links
+from crawler.page_reader import PageContext, PageReader
 from crawler.pipelines import FetchedImage, internal_error
 from crawler.refusals import INTERNAL_ERROR, refusal_code
 from crawler.settings import CrawlJob, CrawlSettings
@@ -28,6 +30,7 @@ from indexer.errors import InvalidUrlError
 from indexer.url import canonical_url, url_key
 
 _SITEMAP_PRIORITY = 10
+_GONE = (404, 410)
 _IMAGE_MAGIC = (
     b"\xff\xd8\xff",  # JPEG
     b"\x89PNG\r\n\x1a\n",
@@ -165,13 +168,16 @@ class PagesSpider(scrapy.Spider):
         self._tally.page()
         page_url = canonical_url(page.url)
         limits = self._limits
+        # Not page.selector: Scrapy fails on a <base> that it cannot read.
+        selector = Selector(text=page.text, type="html")
+        reader = PageReader(page_url, ratings=_ratings(page))
         links = find_links(
-            # Not page.selector: Scrapy fails on a <base> that it cannot read.
-            Selector(text=page.text, type="html"),
+            selector,
             page_url,
             max_links=limits.max_links_per_page,
             max_images=limits.max_images_per_page,
             max_videos=limits.max_videos_per_page,
+            on_image=reader.see,
         )
         for _ in range(links.broken):
             self._tally.refuse("invalid_url")
@@ -187,13 +193,19 @@ class PagesSpider(scrapy.Spider):
             "page_url": page_url,
             "image_urls": links.image_urls,
             "video_urls": links.video_urls,
+            "page_context": reader.finish(selector.root),
         }
+        yield from _left(page, but=page_url)
 
     def fail(self, failure: Failure) -> Iterator[Any]:
         """Count a visit that failed, and go on with the next."""
         self._pages_asked -= 1
         visit: _Visit = failure.request.cb_kwargs["visit"]  # type: ignore[attr-defined] # Scrapy adds it
         self._refuse(failure, seed=visit.seed)
+        response = getattr(failure.value, "response", None)
+        if isinstance(response, Response) and response.status in _GONE:
+            yield _empty_page(canonical_url(response.url))
+            yield from _left(response, but=canonical_url(response.url))
         yield from self._advance()
 
     def fail_sitemap(self, failure: Failure) -> Iterator[Any]:
@@ -278,6 +290,25 @@ class PagesSpider(scrapy.Spider):
                 dont_filter=True,
                 priority=-visit.depth,
             )
+
+
+def _ratings(response: Response) -> tuple[str, ...]:
+    """Return the values of the header by which a server labels a page as for adults."""
+    return tuple(value.decode("latin-1") for value in response.headers.getlist(b"Rating")[:8])
+
+
+def _empty_page(url: str) -> dict[str, Any]:
+    """Make the item of a page that is not there: it names no image any more."""
+    return {"page_url": url, "image_urls": (), "page_context": PageContext()}
+
+
+def _left(response: Response, *, but: str) -> Iterator[dict[str, Any]]:
+    """Yield the items of the pages that led here by redirects: nothing is at their addresses."""
+    for url in response.meta.get("redirect_urls", ()) if response.request else ():
+        with suppress(InvalidUrlError):
+            page_url = canonical_url(url)
+            if page_url != but:
+                yield _empty_page(page_url)
 
 
 def _authority(url: str) -> str:

@@ -11,6 +11,7 @@ Databases::
     matches_by_signal  signal key + image key -> nothing
     match_log       sequence -> MatchEvent
     image_files     files.py
+    page_marks, marked_by_page  page_marks.py
 """
 
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from indexer.store.columns import ColumnWriter, HashColumn
 from indexer.store.environment import Database, Environment
 from indexer.store.files import FileDigests
 from indexer.store.logs import EventLog
+from indexer.store.page_marks import PageMarks
 from indexer.url import KEY_BYTES, canonical_url, url_key
 
 BACKGROUNDS = tuple(Background)
@@ -53,6 +55,7 @@ class ImageStore:
         self._match_codec = RecordCodec(Match)
         self.log = EventLog(environment, "match_log", MatchEvent)
         self.files = FileDigests(environment)
+        self.page_marks = PageMarks(environment)
         self.column = HashColumn(
             environment,
             "image_hashes",
@@ -75,12 +78,14 @@ class ImageStore:
         Raises:
             InvalidUrlError: not an absolute http(s) URL.
         """
-        key = url_key(canonical_url(url))
-        found = self.find(txn, key)
-        if found is None:
-            target = txn.get(key, db=self._aliases)
-            found = None if target is None else self.find(txn, bytes(target))
-        return found
+        keys = self.keys_of_url(txn, canonical_url(url))
+        return next((found for key in keys if (found := self.find(txn, key)) is not None), None)
+
+    def keys_of_url(self, txn: lmdb.Transaction, canonical: str) -> tuple[bytes, ...]:
+        """Return the key of a canonical URL, and of the image that it leads to if not to itself."""
+        key = url_key(canonical)
+        target = txn.get(key, db=self._aliases)
+        return (key,) if target is None else (key, bytes(target))
 
     def put(self, txn: lmdb.Transaction, record: ImageRecord) -> None:
         """Store an image record."""
@@ -94,6 +99,7 @@ class ImageStore:
         txn.delete(record.key, db=self._db)
         for page_url in self.pages(txn, record.key):
             txn.delete(record.key + url_key(page_url), db=self._pages)
+        self.page_marks.drop(txn, record.key)
 
     def put_rows(
         self, writer: ColumnWriter, owner: bytes, held: tuple[int, ...], hashed: HashedImage
