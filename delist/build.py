@@ -32,6 +32,7 @@ from delist.settings import DelistSettings, load_settings
 from delist.sinks import Sinks
 from delist.store import Database, audit, cases, ledger, outbox, policies, submissions
 from delist.store.audit import AuditEntry
+from delist.tokens import Tokens
 from indexer.build import Indexer, utc_now
 from indexer.compaction import CompactionReport
 from indexer.errors import FeedError
@@ -135,6 +136,11 @@ class Delist:
             rules=self.rules,
             clock=self.clock,
         )
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """What programs call the HTTP API with."""
+        return Tokens(self.database, clock=self.clock)
 
     @property
     def desk(self) -> Desk:

@@ -14,6 +14,7 @@ message here is safe to log and to show.
     ├── UnknownRecordError      nothing that can be told of concerns this address
     ├── UnknownConsumerError    nobody of this name follows the ledger
     ├── SinkError               a sink cannot be reached, or does not do what it should
+    ├── QuotaError              too much was asked for in a time; nothing was done
     ├── AccessError             case reference and access code do not fit together
     ├── ProofError              control of a site could not be proved
     ├── ReportError             a report cannot be written in this form here
@@ -79,6 +80,10 @@ class SinkError(DelistError):
 
 class SinkRefusalError(SinkError):
     """A sink does not take what it was given, and would take something else."""
+
+
+class QuotaError(DelistError):
+    """Too much was asked for in a time; nothing was done."""
 
 
 class AccessError(DelistError):

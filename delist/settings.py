@@ -151,6 +151,44 @@ class SinkTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """[web]: `delist serve`. Numbers of a process count for each of its workers."""
+
+    proxies: tuple[str, ...] = setting(
+        (), "Addresses of the proxies in front of it, whose word on who calls is believed."
+    )
+    connections: int = setting(512, "Most connections of a process.", low=1)
+    hash_threads: int = setting(
+        0, "Threads of a process that hash; 0 for as many as there are processors.", low=0, high=256
+    )
+    hash_queue: int = setting(
+        64, "Most images that wait to be hashed; whoever sends one more is told to wait.", low=0
+    )
+    timeout_s: float = setting(
+        30.0, "Longest that receiving one body, or working on it, may take.", low=1, high=600
+    )
+    batch_bytes: int = setting(
+        64 * 1024 * 1024, "Largest body that holds several images, in bytes.", low=1024
+    )
+    memory_bytes: int = setting(
+        512 * 1024 * 1024, "Most bytes of bodies that a process holds at once.", low=1024 * 1024
+    )
+    requests_per_s: int = setting(500, "Most requests of one token in a second.", low=1)
+    wrong_tokens_per_minute: int = setting(
+        30, "Most wrong tokens of one address that are looked up in a minute.", low=1
+    )
+    checks_per_day: int = setting(
+        2_000,
+        "Most images and digests that one token may check in a day, UTC, without indexing them.\n"
+        "Whoever holds an image must not learn by many tries what is known.",
+        low=0,
+    )
+    stale_s: int = setting(
+        3600, "Seconds since a feed's last sync from which on `/readyz` says no.", low=60
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
     """[jobs]: how often `delist run` does its periodic work."""
 
@@ -185,6 +223,7 @@ class DelistSettings:
     ledger: LedgerSettings = LedgerSettings()
     consumers: ConsumerSettings = ConsumerSettings()
     sinks: tuple[SinkTable, ...] = ()
+    web: WebSettings = WebSettings()
     jobs: JobSettings = JobSettings()
 
     def load_policy(self) -> Policy:
@@ -208,6 +247,7 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
     ("appeals", AppealSettings),
     ("ledger", LedgerSettings),
     ("consumers", ConsumerSettings),
+    ("web", WebSettings),
     ("jobs", JobSettings),
 )
 _KNOWN = frozenset(INDEXER_SECTIONS) | {name for name, _ in _SECTIONS} | {"sinks"}
@@ -274,6 +314,7 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         ledger=ledger,
         consumers=read_section(ConsumerSettings, table, "consumers", base_dir=base_dir),
         sinks=_read_sinks(table.get("sinks", {}), base_dir=base_dir),
+        web=read_section(WebSettings, table, "web", base_dir=base_dir),
         jobs=read_section(JobSettings, table, "jobs", base_dir=base_dir),
     )
 

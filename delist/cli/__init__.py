@@ -32,9 +32,11 @@ from delist.cli import (
     policies,
     reports,
     service,
+    serving_http,
     sinks,
     suppressions,
     survivors,
+    tokens,
     upkeep,
 )
 from delist.cli.context import Context, Exit
@@ -55,6 +57,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
+    serving_http, tokens,
     service, feeds, images, cases, suppressions, survivors, reports, audit, appeals, policies,
     brakes, banks, upkeep, bench, evaluating, direct, consumers, sinks,
 ):  # fmt: skip

@@ -347,6 +347,22 @@ appeals = Table(
     Index(None, "party_key", "opened_at"),
 )
 
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("token_hash", String(64), nullable=False),
+    Column("scopes", String(200), nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("used_on", String(10), nullable=False),
+    Column("checked_on", String(10), nullable=False),
+    Column("checked", Integer, nullable=False),
+)
+
 submissions = Table(
     "submissions",
     metadata,

@@ -23,6 +23,7 @@ def upgrade() -> None:
     _audit_log()
     _long_sequences()
     _verifiable_log()
+    _api_tokens()
     _consumers()
 
 
@@ -290,6 +291,24 @@ def _long_sequences() -> None:
         return
     for table in ("log_positions", "suppression_records", "ledger_head"):
         op.alter_column(table, "sequence", existing_type=sa.Integer, type_=sa.BigInteger)
+
+
+def _api_tokens() -> None:
+    op.create_table(
+        "api_tokens",
+        sa.Column("id", sa.String(16), nullable=False),
+        sa.Column("name", sa.String(200), nullable=False),
+        sa.Column("token_hash", sa.String(64), nullable=False),
+        sa.Column("scopes", sa.String(200), nullable=False),
+        sa.Column("created_by", sa.String(200), nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("expires_at", _TIME),
+        sa.Column("revoked_at", _TIME),
+        sa.Column("used_on", sa.String(10), nullable=False),
+        sa.Column("checked_on", sa.String(10), nullable=False),
+        sa.Column("checked", sa.Integer, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_api_tokens"),
+    )
 
 
 def _verifiable_log() -> None:
