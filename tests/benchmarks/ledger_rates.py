@@ -73,6 +73,7 @@ def fill(database: Database, count: int, write: Callable[[list[dict[str, Any]]],
                 "image_url": f"https://site-{sequence % 50_000}.example/images/{sequence}.jpg",
                 "previous_hash": previous,
             }
+            made["subject"] = ledger.subject_of(made["image_url"])
             made["commitment"] = commitment_of(nonce, payload_of(made)).hex()
             made["hash"] = previous = chain_hash(previous, sequence, made["commitment"])
             rows.append(made)
