@@ -208,6 +208,7 @@ class Sinks:
             name=configured.name,
             data_dir=self._database.data_dir,
             key=self._key(configured.name),
+            clock=self._clock,
         )
         return _Opened(configured.open_sink(configured.settings, place))
 

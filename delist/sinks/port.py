@@ -11,16 +11,29 @@ group ``delist.sinks``) with
 ``tests/contract/test_sinks.py`` says what it must do, whatever it is.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from delist.consumers.instructions import Instruction
 from delist.consumers.keys import ConsumerKey
+from indexer.build import utc_now
+from indexer.errors import SettingsError
 
 KEYED, PLAIN = "keyed", "plain"
 """What a receiver is told of addresses: keys only, or the addresses themselves."""
+
+
+def check_urls(urls: str) -> None:
+    """Check a setting ``urls``.
+
+    Raises:
+        SettingsError: it is neither of both.
+    """
+    if urls not in {KEYED, PLAIN}:
+        raise SettingsError(f'urls: must be "{KEYED}" or "{PLAIN}"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +44,13 @@ class Place:
         name: of the sink, as configured.
         data_dir: it may keep files of its own under ``data_dir / "sinks" / name``.
         key: makes the keys of addresses for this sink.
+        clock: tells the time, for those who have to write it.
     """
 
     name: str
     data_dir: Path
     key: ConsumerKey
+    clock: Callable[[], datetime] = utc_now
 
 
 class Sink(Protocol):
