@@ -16,6 +16,7 @@ from indexer.hashing.decode import decode
 from indexer.hashing.fitting import digests_of_guesses
 from indexer.hashing.guesses import GUESS_SETS, PART_SET, WHOLE
 from indexer.hashing.opening import Limits
+from indexer.model import DIGESTS_PER_ROW
 from indexer.settings import HashingSettings
 
 SIZES = ((300, 200), (800, 600), (1920, 1080), (4000, 3000))
@@ -124,13 +125,13 @@ def _contestants(*, with_peer: bool) -> Iterator[tuple[str, Hash]]:
 
 
 def _fast(data: bytes) -> int:
-    return len(hash_within(data, _LIMITS).hashes)
+    return len(hash_within(data, _LIMITS).rows) * DIGESTS_PER_ROW
 
 
 def _deep(data: bytes) -> int:
     """Hash an image for the deep tier, in all guesses that it has time for if it has enough."""
     hashed = hash_within(data, _LIMITS, deep=True)
-    reduced, count = hashed.reduced, len(hashed.hashes)
+    reduced, count = hashed.reduced, len(hashed.rows) * DIGESTS_PER_ROW
     for guess_set in GUESS_SETS:
         for rectangle in find_parts(reduced) if guess_set is PART_SET else (WHOLE,):
             count += len(digests_of_guesses(reduced, guess_set, rectangle))
