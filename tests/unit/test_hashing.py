@@ -205,12 +205,11 @@ def test_only_web_heeds_the_orientation(orientation: int) -> None:
         8: Image.Transpose.ROTATE_90,
     }
     shown = hashed(encode(stored.transpose(undo[orientation]) if orientation > 1 else stored))
+    untagged = hashed(encode(stored))
 
     for variant in VARIANTS:
         assert digest(tagged, Hasher.WEB, variant) == digest(shown, Hasher.WEB, variant)
-        assert digest(tagged, Hasher.CPP, variant) == digest(
-            hashed(encode(stored)), Hasher.CPP, variant
-        )
+        assert digest(tagged, Hasher.CPP, variant) == digest(untagged, Hasher.CPP, variant)
     assert (tagged.width, tagged.height) == (700, 520)
 
 

@@ -37,7 +37,7 @@ SIZES = [
     (17, 17), (64, 64), (127, 129), (129, 257), (300, 200), (385, 130), (511, 512), (512, 512),
     (512, 17), (513, 512),
     (40, 3000), (800, 600), (1023, 1023), (1024, 1024), (1025, 1027), (1030, 1028), (2048, 1536),
-    (2051, 2054), (2056, 2100), (4100, 4098),
+    (2051, 2054), (2056, 2100), (4100, 1027), (513, 4098),
 ]  # fmt: skip
 JPEGS = [
     *(
@@ -50,15 +50,22 @@ JPEGS = [
     encode(draw_photo(22, width=67, height=45), "JPEG", keep_rgb=True),
     encode(draw_photo(22, width=67, height=45), "JPEG", restart_marker_blocks=2),
 ]
-HASH_ONE = """
+TWICE = """
+from numba import types
+from indexer.hashing.compiled import array, kernel
+@kernel(array(types.int64, 1))
+def twice(numbers):
+    for at in range(len(numbers)):
+        numbers[at] *= 2
+"""
+RUN_TWICE = """
 import sys, warnings
 warnings.simplefilter("error")
 import numpy as np
-from PIL import Image
-from indexer.hashing.paths import cpp_blocks
-from indexer.hashing.variants import digests_of
-pixels = (np.arange(48 * 48 * 3) * 7919 % 251).astype(np.uint8).reshape(48, 48, 3)
-print(digests_of(cpp_blocks(Image.fromarray(pixels)))[0].hex())
+from doubling import twice
+numbers = np.arange(5)
+twice(numbers)
+print(numbers.tolist(), sum(twice.stats.cache_hits.values()))
 """
 
 
@@ -207,16 +214,23 @@ def run_python(code: str, **environment: str) -> str:
 
 def test_a_cache_that_cannot_be_used_stops_nothing(tmp_path: Path) -> None:
     """No place to write it, or a file that was cut: compiled again, without a word."""
-    expected = run_python(HASH_ONE, HOME=str(tmp_path))
-    (tmp_path / "file").touch()
-    assert run_python(HASH_ONE, NUMBA_CACHE_DIR=str(tmp_path / "file" / "below")) == expected
+    (tmp_path / "doubling.py").write_text(TWICE)
+    path, cache = os.pathsep.join([str(ROOT), str(tmp_path)]), tmp_path / "cache"
+    compiled, loaded = "[0, 2, 4, 6, 8] 0", "[0, 2, 4, 6, 8] 1"
 
-    cache = tmp_path / "cache"
-    assert run_python(HASH_ONE, NUMBA_CACHE_DIR=str(cache)) == expected
-    for index in cache.rglob("*.nbi"):
-        index.write_bytes(b"")
-    assert run_python(HASH_ONE, NUMBA_CACHE_DIR=str(cache)) == expected
-    assert all(index.stat().st_size for index in cache.rglob("*.nbi"))
+    def run_twice(place: Path) -> str:
+        return run_python(RUN_TWICE, PYTHONPATH=path, NUMBA_CACHE_DIR=str(place))
+
+    (tmp_path / "file").touch()
+    assert run_twice(tmp_path / "file" / "below") == compiled
+
+    assert run_twice(cache) == compiled
+    assert run_twice(cache) == loaded
+    (index,) = cache.rglob("*.nbi")
+    index.write_bytes(b"")
+    assert run_twice(cache) == compiled
+    assert index.stat().st_size
+    assert run_twice(cache) == loaded
 
 
 def test_commands_that_hash_nothing_do_not_load_the_compiler() -> None:

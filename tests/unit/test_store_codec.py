@@ -1,5 +1,6 @@
 """Records as bytes: every record comes back as it was; other bytes are never half read."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.errors import StoreDamagedError
@@ -27,6 +28,7 @@ from indexer.store import FeedCursor, QuarantinedRecord, ScanCursor, Tombstone
 from indexer.store.codec import RecordCodec
 from tests.fakes.signals import NOW
 
+SOAK = bool(os.environ.get("DELIST_SOAK"))
 RECORDS = (
     Signal, ImageRecord, Match, MatchEvent, SignalEvent, FeedCursor, ScanCursor, Tombstone,
     QuarantinedRecord,
@@ -61,6 +63,7 @@ every_record = pytest.mark.parametrize("cls", RECORDS)
 
 
 @every_record
+@settings(max_examples=1000 if SOAK else 30)
 @given(data=st.data())
 def test_records_come_back_as_they_were(cls: type, data: st.DataObject) -> None:
     """What is written is read, field by field, also from a memory map's view."""
@@ -74,6 +77,7 @@ def test_records_come_back_as_they_were(cls: type, data: st.DataObject) -> None:
 
 
 @every_record
+@settings(max_examples=1000 if SOAK else 30)
 @given(data=st.data())
 def test_cut_records_are_damaged(cls: type, data: st.DataObject) -> None:
     """A record that was cut anywhere, or goes on, is refused as a whole."""
@@ -87,6 +91,7 @@ def test_cut_records_are_damaged(cls: type, data: st.DataObject) -> None:
 
 
 @every_record
+@settings(max_examples=1000 if SOAK else 30)
 @given(data=st.data())
 def test_other_versions_are_damaged(cls: type, data: st.DataObject) -> None:
     """A first byte that is not this version is never read by this layout."""
