@@ -23,7 +23,6 @@ from delist.store.migrations import KNOWN, upgrade
 from delist.store.postgres import Postgres
 from delist.store.sqlite import Sqlite
 from delist.store.tables import HEAD, metadata
-from tests.conftest import POSTGRESQL, SQLITE
 from tests.fakes.delisting import START
 from tests.fakes.postgres import PostgresServer
 
@@ -268,14 +267,9 @@ def _open_together(folder: str, urls: list[str], start: Barrier, answers: "Queue
             answers.put(f"{type(error).__name__}: {error}")
 
 
-@pytest.mark.parametrize("kind", [SQLITE, POSTGRESQL])
-def test_processes_that_create_it_together(
-    tmp_path: Path, postgres: PostgresServer, kind: str
-) -> None:
-    """Whoever comes second waits for the first and finds a whole store."""
-    urls = [""] * ROUNDS
-    if kind == POSTGRESQL:
-        urls = [postgres.url(postgres.create()) for _ in urls]
+def test_processes_that_create_it_together(tmp_path: Path, postgres: PostgresServer) -> None:
+    """Whoever comes second waits for the first and finds a whole store, on either database."""
+    urls = [""] * ROUNDS + [postgres.url(postgres.create()) for _ in range(ROUNDS)]
     context = multiprocessing.get_context("spawn")
     start, answers = context.Barrier(PROCESSES), context.Queue()
     children = [
@@ -284,7 +278,7 @@ def test_processes_that_create_it_together(
     ]
     for child in children:
         child.start()
-    said = [answers.get(timeout=60) for _ in range(ROUNDS * PROCESSES)]
+    said = [answers.get(timeout=60) for _ in range(len(urls) * PROCESSES)]
     for child in children:
         child.join(60)
 
