@@ -57,6 +57,7 @@ JPEG = written(PHOTO, "JPEG", quality=80)
 EXACT = {
     "as drawn": lambda: STILL,
     "of odd sides, halved": lambda: written(enlarged(1501, 1101), "PNG", compress_level=1),
+    "of even sides, halved": lambda: written(enlarged(1024, 1026), "PNG", compress_level=1),
     "halved twice": lambda: written(enlarged(2051, 2049), "PNG", compress_level=1),
     "wide": lambda: written(enlarged(4000, 40), "PNG"),
     "in many bands": lambda: written(enlarged(3000, 1021), "PNG", compress_level=1),
