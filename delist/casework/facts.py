@@ -13,7 +13,9 @@ from delist.model import Case, CaseMatch, CaseState, Verdict
 from delist.policy import (
     CaseFacts,
     GroupFacts,
+    MarkFacts,
     MatchFacts,
+    PageFacts,
     Policy,
     SignalFacts,
     SiteFacts,
@@ -24,12 +26,16 @@ from delist.store import acts, brakes, cases, submissions
 from delist.store.brakes import BrakeKind
 from indexer.evidence import Evidence
 from indexer.match import FEED_KIND_PDQ
-from indexer.model import ImageRecord, PartnerFeedback, Signal, has_ended
+from indexer.model import ImageRecord, PageMark, PartnerFeedback, Signal, has_ended
 from indexer.store import Store
+from indexer.url import url_key
 
 BLOCKED, NOT_BLOCKED = "Blocked", "NotBlocked"
 _MOST_SHOWN = 200
 """Images of one signal whose sites are looked at for what was there before it."""
+
+_MOST_MARKED = 1_000
+"""Pages of one image whose marks are looked at."""
 
 EvidenceOf = Callable[[bytes, bytes], Evidence]
 """Evidence of an image key and a signal key; ``Indexer.evidence``."""
@@ -100,7 +106,7 @@ class FactsReader:
 
         Args:
             acted_before: the machine's act on these bytes is in force already, so that the
-                caps do not count it again.
+                caps do not count it again and pages cannot undo it.
         """
         matches = case.active_matches
         signals = {match.signal_key: self._known(match.signal_key)[0] for match in matches}
@@ -123,6 +129,8 @@ class FactsReader:
             site=self._site(case),
             group=self._group(case),
             provenance=record.provenance if record else (),
+            pages=self._pages(record),
+            acted=acted_before,
             budget_left=acted_before or self._budget_left(matches),
         )
 
@@ -240,6 +248,30 @@ class FactsReader:
     def _shown_by(self, record: ImageRecord) -> set[str]:
         pages = self._store.images.pages(self._txn, record.key)
         return {site_of(url) for url in (record.image_url, *pages)}
+
+    def _pages(self, record: ImageRecord | None) -> PageFacts:
+        if record is None:
+            return PageFacts()
+        images = self._store.images
+        urls = images.pages(self._txn, record.key)
+        marks = images.page_marks.of_image(self._txn, record.key, most=_MOST_MARKED)
+        if not marks:
+            return PageFacts(pages=len(urls))
+        pages: Counter[PageMark] = Counter()
+        sites: dict[PageMark, set[str]] = {}
+        for url in urls:
+            for mark in marks.get(url_key(url), ()):
+                pages[mark] += 1
+                sites.setdefault(mark, set()).add(site_of(url))
+        return PageFacts(
+            pages=len(urls),
+            sites=len(set(map(site_of, urls))),
+            marked=tuple(
+                MarkFacts(mark=mark, pages=pages[mark], sites=len(sites[mark]))
+                for mark in PageMark
+                if pages[mark]
+            ),
+        )
 
     def _site(self, case: Case) -> SiteFacts:
         if case.site not in self._sites:

@@ -26,7 +26,7 @@ from delist.casework.views import Rules, View
 from delist.errors import PolicyChangedError
 from delist.feedback.giving_back import GivingBack
 from delist.model import Case, CaseMatch, CaseState, Decision, Support, Verdict
-from delist.policy import ConfirmedRule, Proposal, propose
+from delist.policy import CaseFacts, ConfirmedRule, Proposal, propose, urgency
 from delist.rulings import standing_of
 from delist.sites import place_of, site_of
 from delist.store import cases, policies
@@ -176,7 +176,8 @@ class Looker:
         active = case.active_matches
         newest = max((match.matched_at for match in active), default=None)
         covers = case.decided_at is not None and (newest is None or newest <= case.decided_at)
-        proposal, tripped = self._proposed(case, held, record) if active else (None, ())
+        facts = self._facts_of(case, held, record) if active else None
+        proposal, tripped = self._proposed(case, facts) if facts else (None, ())
         kept = None if active or record is None else self._kept(case, record)
         state = next_state(
             Standpoint(
@@ -195,22 +196,24 @@ class Looker:
         basis = proposal.match if proposal else kept
         return View(
             held=held,
-            case=self._in_queue(case, basis),
+            case=self._in_queue(case, basis, facts),
             record=record,
             proposal=proposal,
             basis=basis,
             tripped=tripped,
         )
 
-    def _proposed(
-        self, case: Case, held: Case | None, record: ImageRecord | None
-    ) -> tuple[Proposal, tuple[braking.Tripped, ...]]:
+    def _facts_of(self, case: Case, held: Case | None, record: ImageRecord | None) -> CaseFacts:
         acted = (
             held is not None
             and held.state is CaseState.SUPPRESSED
             and held.content_sha256 == case.content_sha256
         )
-        facts = self._facts.of_case(case, record, acted_before=acted)
+        return self._facts.of_case(case, record, acted_before=acted)
+
+    def _proposed(
+        self, case: Case, facts: CaseFacts
+    ) -> tuple[Proposal, tuple[braking.Tripped, ...]]:
         tripped = self._breaker.find_tripped(facts, case.site)
         stopped = {entry.signal_key: entry.code for entry in tripped}
         facts = replace(
@@ -239,9 +242,16 @@ class Looker:
             return None
         return min(changed or seen, key=lambda match: (match.distance_bits, match.signal_key))
 
-    def _in_queue(self, case: Case, basis: CaseMatch | None) -> Case:
+    def _in_queue(self, case: Case, basis: CaseMatch | None, facts: CaseFacts | None) -> Case:
         nearest = basis or min(case.matches, key=lambda match: match.distance_bits)
-        risk = risk_of(case.state, nearest, reach=case.reach, disputed=case.disputed)
+        hidden = case.state is CaseState.SUPPRESSED
+        risk = risk_of(
+            case.state,
+            nearest,
+            reach=case.reach,
+            disputed=case.disputed,
+            urgency=urgency(facts, self._policy.pages, hidden=hidden) if facts else 0,
+        )
         place = queue_place(case.deadline_at, risk, review_hours=self._review_hours)
         return replace(case, risk=risk, queue_at=place)
 

@@ -18,12 +18,15 @@ _SHARE_OF_THE_CLOCK = 0.5
 _MOST = 100
 
 
-def risk_of(state: CaseState, match: CaseMatch, *, reach: int, disputed: bool) -> int:
+def risk_of(
+    state: CaseState, match: CaseMatch, *, reach: int, disputed: bool, urgency: int = 0
+) -> int:
     """Return how much hangs on a case, 0-100.
 
     Args:
         match: the nearest one that stands behind it.
         reach: pages and near-duplicates that show the image.
+        urgency: points that what pages say adds; see ``policy.pages``.
     """
     distance = match.weighted_bits if match.weighted_bits is not None else match.distance_bits
     far = min(1.0, distance / MAX_BITS)
@@ -34,7 +37,7 @@ def risk_of(state: CaseState, match: CaseMatch, *, reach: int, disputed: bool) -
     }.get(state, (0, 0.0))
     spread = min(1.0, log2(max(1, reach)) / 10)
     total = base + _MOST_FOR_DISTANCE * weight + _MOST_FOR_REACH * spread
-    return min(_MOST, round(total + (_FOR_DISPUTE if disputed else 0)))
+    return min(_MOST, round(total + (_FOR_DISPUTE if disputed else 0) + (urgency if base else 0)))
 
 
 def queue_place(deadline_at: datetime, risk: int, *, review_hours: int) -> datetime:

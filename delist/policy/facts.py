@@ -6,6 +6,7 @@ None stands for "nothing can be said", never for a value in anybody's favour.
 from dataclasses import dataclass
 
 from delist.model import CaseMatch, Verdict
+from indexer.model import PageMark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,30 @@ class GroupFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MarkFacts:
+    """On how many pages, and on pages of how many sites, one mark stands."""
+
+    mark: PageMark
+    pages: int
+    sites: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFacts:
+    """What the pages that show the image say of it.
+
+    Attributes:
+        pages: that show it, whether or not they say something.
+        sites: of those pages; counted only where one of them says something.
+        marked: marks that stand somewhere, in the order of ``PageMark``.
+    """
+
+    pages: int = 0
+    sites: int = 0
+    marked: tuple[MarkFacts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFacts:
     """Everything that the policy looks at.
 
@@ -77,6 +102,8 @@ class CaseFacts:
         prior_sites: sites that showed the image or a near-duplicate before the signal came.
         prior_reputable: one of them is on the policy's list.
         provenance: marks of origin in the file, such as ``c2pa`` or ``iptc:digitalCapture``.
+        pages: what the pages say that show it.
+        acted: the machine's act on these bytes is in force.
         budget_left: the caps for a case reference and for a day allow one more automatic act.
     """
 
@@ -90,4 +117,6 @@ class CaseFacts:
     site: SiteFacts = SiteFacts()
     group: GroupFacts = GroupFacts()
     provenance: tuple[str, ...] = ()
+    pages: PageFacts = PageFacts()
+    acted: bool = False
     budget_left: bool = True

@@ -13,10 +13,11 @@ a person can be shown why. A person's ``not_ncii`` on the same bytes is never ov
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 from delist.model import Action, CaseMatch, Verdict
+from delist.policy.checks import Check, Says
 from delist.policy.facts import CaseFacts, MatchFacts
+from delist.policy.pages import page_checks
 from delist.policy.rules import Policy
 from indexer.model import VARIANTS, Background
 
@@ -25,31 +26,6 @@ _FAST_VARIANT = re.compile(
 )
 WHOLE_FILE = "md5"
 """Hasher of a whole file: equal or not, so no variant and no quality."""
-
-
-class Says(StrEnum):
-    """What a check says about acting without a person."""
-
-    FOR = "for"
-    AGAINST = "against"
-    NOTE = "note"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        name: a constant.
-        says: whether it speaks for acting alone, against it, or is only noted.
-        text: what was found; without digest, URL or case reference.
-        signal: key of the signal it is about, or "" for the whole case.
-    """
-
-    name: str
-    says: Says
-    text: str
-    signal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +141,7 @@ def _about_case(facts: CaseFacts, policy: Policy) -> Iterator[Check]:
     for mark in facts.provenance:
         says = Says.AGAINST if mark in doubt.provenance else Says.NOTE
         yield Check(name="provenance", says=says, text=f"the file says of its origin: {mark}")
+    yield from page_checks(facts, policy.pages)
 
 
 def _about_match(found: MatchFacts, facts: CaseFacts, policy: Policy) -> Iterator[Check]:

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from delist.errors import PolicyError
 from delist.model import Action
+from indexer.model import PageMark
 from indexer.settings import setting
 
 DIRECT_FEED = "direct"
@@ -127,6 +128,28 @@ class DoubtRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageRules:
+    """[pages]: what pages that show an image say of it. Anybody can write it: it never acts."""
+
+    urgent: tuple[str, ...] = setting(
+        (PageMark.ABUSE_WORDS.value, PageMark.IMAGE_WORDS.value),
+        "Marks for which a person sees the case sooner. There are: abuse_words (title or address\n"
+        "of a page name the abuse), image_words (what it writes about the image does), adult (it\n"
+        "labels itself so), news, news_image (the image is its news article's), article and\n"
+        "decoration (a logo, an icon). All of them are shown with each decision.",
+    )
+    urgent_risk: int = setting(
+        10, "How much sooner: points of risk, of 100. The clock stays as it is.", low=0, high=30
+    )
+    doubtful: tuple[str, ...] = setting(
+        (PageMark.NEWS_IMAGE.value,),
+        "Marks that send a match to a person, where most sites that show the image bear one. Not\n"
+        "where a page labels itself adult or bears an urgent mark, nor on sites of which people\n"
+        "confirmed images; and what the machine has hidden already stays so until a person looks.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrakeRules:
     """[brakes]: what stops the machine. A stopped signal waits for a person, with all it did."""
 
@@ -198,7 +221,7 @@ class Policy:
     """The policy file as typed values.
 
     Raises:
-        PolicyError: bands leave a hole, overlap, or say what no band says.
+        PolicyError: bands leave a hole, overlap, or say what no band says; an unknown word.
     """
 
     version: str = "2"
@@ -206,6 +229,7 @@ class Policy:
     review_only_feeds: tuple[str, ...] = ()
     support: SupportRules = SupportRules()
     doubt: DoubtRules = DoubtRules()
+    pages: PageRules = PageRules()
     brakes: BrakeRules = BrakeRules()
     people: PeopleRules = PeopleRules()
     confirmed: ConfirmedRules = ConfirmedRules()
@@ -224,6 +248,12 @@ class Policy:
         ):
             if value not in set(ConfirmedRule):
                 raise PolicyError(f'confirmed.{where}: "lift" or "keep" is needed, not "{value}"')
+        for where, marks in (("urgent", self.pages.urgent), ("doubtful", self.pages.doubtful)):
+            unknown = sorted(set(marks) - set(PageMark))
+            if unknown:
+                raise PolicyError(
+                    f'pages.{where}: no mark is called "{unknown[0]}"; known: {", ".join(PageMark)}'
+                )
 
     def bands_of(self, feed: str | None) -> tuple[Band, ...]:
         """Return the bands for a feed, its own if it has any; None for those of all others."""

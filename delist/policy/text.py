@@ -18,6 +18,7 @@ from delist.policy.rules import (
     ConfirmedRules,
     DoubtRules,
     GivingBackRules,
+    PageRules,
     PeopleRules,
     Policy,
     SupportRules,
@@ -30,6 +31,7 @@ _T = TypeVar("_T")
 _SECTIONS: tuple[tuple[str, type], ...] = (
     ("support", SupportRules),
     ("doubt", DoubtRules),
+    ("pages", PageRules),
     ("brakes", BrakeRules),
     ("people", PeopleRules),
     ("confirmed", ConfirmedRules),

@@ -15,7 +15,9 @@ from delist.policy import (
     Band,
     CaseFacts,
     GroupFacts,
+    MarkFacts,
     MatchFacts,
+    PageFacts,
     Policy,
     Proposal,
     Says,
@@ -26,8 +28,9 @@ from delist.policy import (
     parse_policy,
     propose,
     read_policy,
+    urgency,
 )
-from indexer.model import Background, variant_name
+from indexer.model import Background, PageMark, variant_name
 from tests.fakes.delisting import START
 
 OLD = "automatic_bits = {}"
@@ -408,3 +411,59 @@ def test_missing_policy_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(PolicyError, match="UTF-8"):
         read_policy(tmp_path / "binary.toml")
+
+
+def on_pages(*marks: PageMark, sites: int = 1) -> PageFacts:
+    marked = tuple(MarkFacts(mark=mark, pages=1, sites=1) for mark in marks)
+    return PageFacts(pages=sites, sites=sites, marked=marked)
+
+
+@pytest.mark.parametrize(
+    ("pages", "case", "action"),
+    [
+        (on_pages(PageMark.NEWS_IMAGE), {}, Action.REVIEW),
+        (on_pages(PageMark.NEWS_IMAGE, sites=2), {}, Action.SUPPRESS),
+        (on_pages(PageMark.NEWS_IMAGE, PageMark.ADULT), {}, Action.SUPPRESS),
+        (on_pages(PageMark.NEWS_IMAGE, PageMark.ABUSE_WORDS), {}, Action.SUPPRESS),
+        (on_pages(PageMark.NEWS_IMAGE), {"acted": True}, Action.SUPPRESS),
+        (on_pages(PageMark.NEWS_IMAGE), {"site": SiteFacts(confirmed=1)}, Action.SUPPRESS),
+        (on_pages(PageMark.NEWS, PageMark.ARTICLE, PageMark.DECORATION), {}, Action.SUPPRESS),
+    ],
+)
+def test_a_doubtful_mark_counts_only_where_nothing_says_otherwise(
+    pages: PageFacts, case: dict[str, Any], action: Action
+) -> None:
+    """Whoever writes a page can plant one, so it takes most sites, and any other word outweighs."""
+    assert said(match(5), pages=pages, **case).action is action
+
+
+@pytest.mark.parametrize("distance_bits", [5, 25])
+@pytest.mark.parametrize("mark", list(PageMark))
+def test_no_mark_speaks_for_acting(mark: PageMark, distance_bits: int) -> None:
+    """With a mark the machine acts on nothing that it would have left alone without it."""
+    rules = parse_policy(f'[pages]\nurgent = ["{mark}"]\ndoubtful = []', name="p.toml")
+    without = said(match(distance_bits), policy=rules)
+    marked = said(match(distance_bits), policy=rules, pages=on_pages(mark))
+
+    assert marked.action is without.action
+    assert [c.says for c in marked.checks if c.name == "page"] == [Says.NOTE]
+
+
+def test_what_is_urgent_depends_on_what_is_shown() -> None:
+    """Words that name the abuse while it is shown; a doubt also once it is hidden."""
+    rules = Policy().pages
+    words, news = (
+        facts(match(5), pages=on_pages(mark))
+        for mark in (PageMark.IMAGE_WORDS, PageMark.NEWS_IMAGE)
+    )
+
+    assert [urgency(words, rules, hidden=hidden) for hidden in (False, True)] == [10, 0]
+    assert [urgency(news, rules, hidden=hidden) for hidden in (False, True)] == [10, 10]
+    assert urgency(facts(match(5)), rules, hidden=False) == 0
+
+
+@pytest.mark.parametrize("key", ["urgent", "doubtful"])
+def test_an_unknown_mark_is_named(key: str) -> None:
+    """A slip of the pen in a policy file is refused, not ignored."""
+    with pytest.raises(PolicyError, match=f'pages.{key}: no mark is called "nudity"'):
+        parse_policy(f'[pages]\n{key} = ["nudity"]', name="policy.toml")
