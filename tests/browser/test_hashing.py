@@ -209,6 +209,7 @@ def test_the_page_answers_while_a_large_photo_is_hashed(page: Page) -> None:
       return { ...found, ticks };
     }""")
 
+    assert len(page.workers) == 1
     assert found["ticks"] >= 3
     assert_hashed_as_here(found, data, allowed_bits=LOSSY_BITS)
 
@@ -251,6 +252,7 @@ def test_the_strictest_policy_is_kept(context: BrowserContext, site: Site) -> No
     page = open_page(context, site)
 
     assert_hashed_as_here(hashed(page, STILL), STILL, allowed_bits=0)
+    assert len(page.workers) == 1
     assert complaints == []
 
 
@@ -261,6 +263,7 @@ def test_without_workers_the_page_does_the_work(context: BrowserContext, site: S
 
     assert_hashed_as_here(hashed(page, STILL), STILL, allowed_bits=0)
     assert hashed(page, REFUSED["SVG"][0])["code"] == "drawing"
+    assert page.workers == []
 
 
 def test_pixels_that_a_browser_makes_up_are_not_hashed(context: BrowserContext, site: Site) -> None:

@@ -9,11 +9,14 @@ from threading import Thread
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from delist.web.headers import API_POLICY
+
 STATIC = Path(__file__).parents[2] / "delist" / "web" / "static"
 STRICT = (
     "default-src 'none'; script-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'"
 )
-"""Nothing but our own scripts: no connection, no picture, nothing inline, no eval."""
+"""For the page: nothing but our own scripts, no connection, no picture, nothing inline, no eval.
+Scripts have the product's own, ``API_POLICY``: a worker under it cannot ask for anything."""
 PAGE = b"""<!doctype html><html lang="en"><title>Hashing</title>
 <input type="file" id="file"><script type="module" src="/page.js"></script>"""
 SCRIPT = b"""import * as pdq from "/static/pdq.js";
@@ -62,13 +65,13 @@ class Site:
     """Serves our scripts and a page that uses them, under the strictest policy.
 
     Attributes:
-        policy: the Content-Security-Policy of whatever is answered.
+        policy: a Content-Security-Policy for everything, in place of the strictest one.
         requests: methods and paths, in the order they came.
     """
 
     def __init__(self, address: str) -> None:
         self.url = address
-        self.policy = STRICT
+        self.policy = ""
         self.requests: list[str] = []
 
     def answer(self, path: str) -> tuple[bytes, str] | None:
@@ -108,7 +111,8 @@ def _handler(site: Site) -> Callable[..., BaseHTTPRequestHandler]:
             self.send_response(200 if found else 404)
             self.send_header("Content-Type", mime)
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("Content-Security-Policy", site.policy)
+            strictest = STRICT if mime.startswith("text/html") else API_POLICY
+            self.send_header("Content-Security-Policy", site.policy or strictest)
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
             self.wfile.write(body)

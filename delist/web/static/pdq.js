@@ -26,8 +26,9 @@
  *
  * Between `open` and the result no request is made, so a page can be used without a network.
  * (After `took_too_long` or `cancelled` the worker is gone; the next `hash` loads it again.)
- * Content-Security-Policy: `script-src 'self'; worker-src 'self'` on page and scripts is enough;
- * `connect-src 'none'` and `img-src 'none'` hold us to the promise.
+ * Content-Security-Policy: `script-src 'self'; worker-src 'self'` on the page is enough, and
+ * `default-src 'none'` on the scripts: the worker, which alone sees the picture, then cannot make
+ * a request even if it tried.
  */
 
 import { bands } from "./bands.js";
