@@ -311,7 +311,7 @@ def test_whatever_happens_what_is_in_force_has_a_live_basis() -> None:
     run_state_machine_as_test(
         AnyOrder,
         settings=settings(
-            max_examples=1000 if os.environ.get("DELIST_SOAK") else 25,
+            max_examples=1000 if os.environ.get("DELIST_SOAK") else 12,
             stateful_step_count=15,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -1,5 +1,6 @@
 """Appeals between everything else that happens, in any order, on real stores."""
 
+import os
 from contextlib import suppress
 
 from hypothesis import HealthCheck, settings
@@ -99,7 +100,7 @@ def test_appeals_in_any_order() -> None:
     run_state_machine_as_test(
         WithAppeals,
         settings=settings(
-            max_examples=15,
+            max_examples=500 if os.environ.get("DELIST_SOAK") else 7,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),

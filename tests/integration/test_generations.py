@@ -344,7 +344,7 @@ def _publish_for_ever(folder: Path) -> None:
             views.publish_if_due(now=NOW + timedelta(days=at))
 
 
-@pytest.mark.parametrize("seed", range(100 if SOAK else 6))
+@pytest.mark.parametrize("seed", range(100 if SOAK else 3))
 def test_a_publisher_that_is_killed_leaves_a_good_index(tmp_path: Path, seed: int) -> None:
     """After kill -9 at any moment the index opens and equals the store."""
     folder = tmp_path / "data"

@@ -366,7 +366,7 @@ class DelistingOnPostgres(Delisting):
 
 
 @pytest.mark.parametrize(
-    ("machine", "examples", "soak"), [(Delisting, 50, 2000), (DelistingOnPostgres, 8, 300)]
+    ("machine", "examples", "soak"), [(Delisting, 20, 2000), (DelistingOnPostgres, 5, 300)]
 )
 def test_any_order_of_events_ends_in_the_truth(
     postgres: PostgresServer, machine: type[Delisting], examples: int, soak: int
