@@ -32,7 +32,7 @@ class Failure(Enum):
     """It takes the connection and never answers."""
 
 
-BUSY_S = 7
+BUSY_S = 300
 
 
 class Capability(Enum):
