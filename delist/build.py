@@ -6,7 +6,7 @@ needed, so a command pays for what it uses.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -24,6 +24,7 @@ from delist.feedback import DeliveryReport, submitting
 from delist.governance import Governance
 from delist.intake import Intake, IntakeReport
 from delist.model import Case, ErasedRecord, SuppressionRecord
+from delist.people.sessions import Sessions
 from delist.policy import Policy, parse_policy
 from delist.reporting import SurvivorReport
 from delist.review import Ruling
@@ -141,6 +142,17 @@ class Delist:
     def tokens(self) -> Tokens:
         """What programs call the HTTP API with."""
         return Tokens(self.database, clock=self.clock)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Which browsers belong to whom, for how long."""
+        web = self.settings.web
+        return Sessions(
+            self.database,
+            idle=timedelta(minutes=web.session_idle_minutes),
+            age=timedelta(hours=web.session_hours),
+            clock=self.clock,
+        )
 
     @property
     def desk(self) -> Desk:

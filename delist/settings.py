@@ -186,6 +186,12 @@ class WebSettings:
     stale_s: int = setting(
         3600, "Seconds since a feed's last sync from which on `/readyz` says no.", low=60
     )
+    session_idle_minutes: int = setting(
+        30, "Minutes without a request after which a person has to sign on again.", low=1, high=1440
+    )
+    session_hours: int = setting(
+        10, "Hours after which a person has to sign on again in any case.", low=1, high=168
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -363,6 +363,55 @@ api_tokens = Table(
     Column("checked", Integer, nullable=False),
 )
 
+people = Table(
+    "people",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    Column("subject_hash", String(64), unique=True),
+    Column("password_hash", String(200)),
+    Column("totp_secret", LargeBinary),
+    Column("totp_step", BigInteger, nullable=False),
+    Column("grey", Boolean, nullable=False),
+    Column("mute", Boolean, nullable=False),
+    Column("blur_px", Integer, nullable=False),
+    Column("break_minutes", Integer, nullable=False),
+    Column("theme", String(16), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("disabled_at", UtcDateTime),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("code_hash", String(64), primary_key=True),
+    Column("person_id", ForeignKey("people.id"), nullable=False, index=True),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("id", String(16), nullable=False),
+    Column("person_id", ForeignKey("people.id"), nullable=False, index=True),
+    Column("signed_on_by", String(16), nullable=False),
+    Column("browser", String(64), nullable=False),
+    Column("notice", String(200), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+sign_on_delays = Table(
+    "sign_on_delays",
+    metadata,
+    Column("key_hash", String(64), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", UtcDateTime, nullable=False, index=True),
+    Column("retry_at", UtcDateTime, nullable=False),
+)
+
 submissions = Table(
     "submissions",
     metadata,

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from delist.build import Delist
-from delist.web import problems
+from delist.web import error_pages, pages, problems
 from delist.web.api import appeals, cases, health, images, log, results, signals
 from delist.web.bodies import Bodies
 from delist.web.headers import SecurityHeaders
@@ -60,7 +60,9 @@ def create_app(delist: Delist) -> FastAPI:
         setattr(app.state, name, value)
     for module in _ROUTERS:
         app.include_router(module.router)
+    pages.mount_static(app)
     problems.install(app)
+    error_pages.install(app)
     _surround(app, delist)
     return app
 
@@ -100,7 +102,7 @@ def _surround(app: FastAPI, delist: Delist) -> None:
         memory_bytes=settings.memory_bytes,
     )
     app.add_middleware(Measuring, metrics=app.state.metrics)
-    app.add_middleware(problems.NothingUnforeseen)
+    app.add_middleware(problems.NothingUnforeseen, page=error_pages.unforeseen)
     app.add_middleware(SecurityHeaders)
 
 

@@ -11,8 +11,8 @@ API_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-anc
 """For what is no page: nothing may be loaded, sent or framed."""
 
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self';"
-    " connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none';"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
+    " font-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'"
 )
 """For pages: our own files and nothing inline, nothing of anybody else."""

@@ -4,7 +4,7 @@
 """
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -156,12 +156,17 @@ def install(app: FastAPI) -> None:
         problem = of_error(error)
         if problem is None:
             raise error
-        if problem.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-            _log.error("web.unavailable", error=type(error).__name__)
+        note(problem, error)
         return response(problem)
 
     for base in (DelistError, IndexerError):
         app.add_exception_handler(base, _ours)
+
+
+def note(problem: Problem, error: Exception) -> None:
+    """Log what an operator has to mend."""
+    if problem.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        _log.error("web.unavailable", error=type(error).__name__)
 
 
 def _described(entry: Mapping[str, Any]) -> dict[str, object]:
@@ -175,10 +180,17 @@ def _described(entry: Mapping[str, Any]) -> dict[str, object]:
 
 
 class NothingUnforeseen:
-    """The outermost layer: an error that nobody foresaw is a 500, and a line without values."""
+    """The outermost layer: an error that nobody foresaw is a 500, and a line without values.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        page: writes it for people; None where a program asked.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, page: Callable[[Scope], Response | None] = lambda _scope: None
+    ) -> None:
         self._app = app
+        self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -199,5 +211,5 @@ class NothingUnforeseen:
             place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
             _log.error("web.failed", error=type(error).__name__, place=place)
             if not started:
-                answer = response(Problem(500, "internal_error", "please report it"))
-                await answer(scope, receive, send)
+                problem = response(Problem(500, "internal_error", "please report it"))
+                await (self._page(scope) or problem)(scope, receive, send)

@@ -25,6 +25,7 @@ def upgrade() -> None:
     _verifiable_log()
     _api_tokens()
     _consumers()
+    _signing_on()
 
 
 def _cases() -> None:
@@ -309,6 +310,62 @@ def _api_tokens() -> None:
         sa.Column("checked", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_api_tokens"),
     )
+
+
+def _signing_on() -> None:
+    op.create_table(
+        "people",
+        sa.Column("id", sa.String(16), nullable=False),
+        sa.Column("name", sa.String(200), nullable=False),
+        sa.Column("role", sa.String(16), nullable=False),
+        sa.Column("subject_hash", sa.String(64)),
+        sa.Column("password_hash", sa.String(200)),
+        sa.Column("totp_secret", sa.LargeBinary),
+        sa.Column("totp_step", sa.BigInteger, nullable=False),
+        sa.Column("grey", sa.Boolean, nullable=False),
+        sa.Column("mute", sa.Boolean, nullable=False),
+        sa.Column("blur_px", sa.Integer, nullable=False),
+        sa.Column("break_minutes", sa.Integer, nullable=False),
+        sa.Column("theme", sa.String(16), nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("disabled_at", _TIME),
+        sa.PrimaryKeyConstraint("id", name="pk_people"),
+        sa.UniqueConstraint("name", name="uq_people_name"),
+        sa.UniqueConstraint("subject_hash", name="uq_people_subject_hash"),
+    )
+    op.create_table(
+        "recovery_codes",
+        sa.Column("code_hash", sa.String(64), nullable=False),
+        sa.Column("person_id", sa.String(16), nullable=False),
+        sa.PrimaryKeyConstraint("code_hash", name="pk_recovery_codes"),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name="fk_recovery_codes_person_id"),
+    )
+    op.create_index("ix_recovery_codes_person_id", "recovery_codes", ["person_id"])
+    op.create_table(
+        "sessions",
+        sa.Column("token_hash", sa.String(64), nullable=False),
+        sa.Column("id", sa.String(16), nullable=False),
+        sa.Column("person_id", sa.String(16), nullable=False),
+        sa.Column("signed_on_by", sa.String(16), nullable=False),
+        sa.Column("browser", sa.String(64), nullable=False),
+        sa.Column("notice", sa.String(200), nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("seen_at", _TIME, nullable=False),
+        sa.Column("expires_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("token_hash", name="pk_sessions"),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name="fk_sessions_person_id"),
+    )
+    op.create_index("ix_sessions_person_id", "sessions", ["person_id"])
+    op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
+    op.create_table(
+        "sign_on_delays",
+        sa.Column("key_hash", sa.String(64), nullable=False),
+        sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("failed_at", _TIME, nullable=False),
+        sa.Column("retry_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("key_hash", name="pk_sign_on_delays"),
+    )
+    op.create_index("ix_sign_on_delays_failed_at", "sign_on_delays", ["failed_at"])
 
 
 def _verifiable_log() -> None:
