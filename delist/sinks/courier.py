@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from delist.consumers.instructions import Instruction, instructions, page
 from delist.consumers.keys import ConsumerKey
@@ -92,7 +93,7 @@ class Courier:
             LedgerError: the ledger holds a record that cannot be read.
         """
         tally = _Tally()
-        with self._alone() as mine:
+        with alone(self._database.data_dir, self._name) as mine:
             if not mine:
                 return self._delivery(tally, "busy", "another process is at it")
             try:
@@ -242,17 +243,19 @@ class Courier:
             reason=reason,
         )
 
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        path = self._database.data_dir / "sinks" / f"{self._name}.lock"
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with path.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+
+@contextmanager
+def alone(data_dir: Path, name: str) -> Iterator[bool]:
+    """Be the one who changes what a sink's receiver has; says whether that is so."""
+    path = data_dir / "sinks" / f"{name}.lock"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def _to_set_aside(
