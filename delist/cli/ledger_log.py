@@ -1,6 +1,7 @@
 """The ledger as a log that others can check: the other commands of ``suppressions``."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -150,13 +151,26 @@ def cosign(
     context.output.result({"origin": head.origin, "size": head.size, "key": public}, said)
 
 
-def schema(ctx: typer.Context) -> None:
-    """Print the JSON Schema of a record as it is exported."""
+class SchemaOf(StrEnum):
+    """What there is a schema of."""
+
+    RECORD = "record"
+    INSTRUCTION = "instruction"
+
+
+def schema(
+    ctx: typer.Context,
+    of: Annotated[
+        SchemaOf,
+        typer.Option(help="A record as it is exported, or an instruction as consumers read it."),
+    ] = SchemaOf.RECORD,
+) -> None:
+    """Print the JSON Schema of what others read."""
     import json
 
-    from delist.schemas import RECORD, load
+    from delist.schemas import INSTRUCTION, RECORD, load
 
-    text = load(RECORD)
+    text = load(RECORD if of is SchemaOf.RECORD else INSTRUCTION)
     context_of(ctx).output.result(json.loads(text), text.removesuffix("\n"))
 
 

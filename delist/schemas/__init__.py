@@ -5,6 +5,9 @@ from importlib.resources import files
 RECORD = "suppression-record-1.json"
 """Of a line of ``delist suppressions export``."""
 
+INSTRUCTION = "instruction-1.json"
+"""Of what consumers are told of a record (``delist.consumers.document``)."""
+
 
 def load(name: str) -> str:
     """Read a schema, as JSON."""

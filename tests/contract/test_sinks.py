@@ -5,6 +5,7 @@ of this by one module with a class ``Receiver``.
 """
 
 import importlib
+import json
 import logging
 import signal
 import time
@@ -12,12 +13,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from delist import sinks
 from delist.build import Delist
 from delist.consumers import ConsumerKey, Standing
 from delist.model import Basis, RecordAction, RecordDraft, RecordState, SuppressionRecord
+from delist.schemas import INSTRUCTION, load
 from delist.sinks import Delivery
 from delist.store import consumers, ledger
 from tests.contract.sinks.crash import STEPS, settings_of, start
@@ -41,6 +44,7 @@ DOCUMENTS = (
 )
 IDS = {document.url: document.id for document in DOCUMENTS}
 A, B, C, D, E = PLACES
+SCHEMA = jsonschema.Draft202012Validator(json.loads(load(INSTRUCTION)))
 KINDS = sorted(
     path.stem for path in (Path(__file__).parent / "sinks").glob("*.py") if path.stem in sinks.TYPES
 )
@@ -151,6 +155,8 @@ def test_what_the_ledger_says_arrives_once_and_in_order(stage: Stage) -> None:
     assert stage.receiver.hidden() == {A, B}
     if stage.can(Capability.RECEIVES):
         assert [record["id"] for record in stage.receiver.received()] == ids_of(told)
+        for record in stage.receiver.received():
+            SCHEMA.validate(record)
 
 
 def test_what_comes_again_changes_nothing(stage: Stage) -> None:
@@ -272,6 +278,11 @@ def test_an_erased_record_ends_what_it_hid(stage: Stage) -> None:
 
     assert stage.deliver().delivered == 4
     assert stage.receiver.hidden() == {B, C}
+    if stage.can(Capability.RECEIVES):
+        *_, left, _ = stage.receiver.received()
+        SCHEMA.validate(left)
+        assert (left["erased"], left["url_key"], left["document_id"]) == (True, "", "")
+        assert not SCHEMA.is_valid(left | {"suppressed": True, "because": left["id"]})
 
 
 def test_a_receiver_learns_no_more_than_it_needs(stage: Stage) -> None:
