@@ -10,7 +10,7 @@ store. The act is on record before it is done.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import lmdb
@@ -19,6 +19,7 @@ from delist.errors import UnknownCaseRefError, UsageError
 from delist.policy import DIRECT_FEED
 from delist.review import checked_actor
 from delist.store import Database, audit
+from indexer.hashing.corroboration import CorroboratingHash, second_of_traits
 from indexer.match import (
     FEED_KIND_PDQ,
     FEED_KIND_VIDEO_MD5,
@@ -54,10 +55,13 @@ class ReportedHash:
     Attributes:
         kind: ``ImagePDQ`` or ``VideoMD5``.
         value: hex digits, in lower case.
+        second: the second hash of the picture (docs/adr/0036), which corroborates matches and
+            never leaves this machine; None where nobody made one.
     """
 
     kind: str
     value: str = field(repr=False)
+    second: CorroboratingHash | None = field(default=None, repr=False, compare=False)
 
     @property
     def key_bytes(self) -> bytes:
@@ -105,7 +109,9 @@ class DirectReports:
                 self._record(txn, entry, {reference: RECEIVED}, now=now)
                 for entry in dict.fromkeys(hashes)
             ]
-            return self._apply(records, now=now)
+            report = self._apply(records, now=now)
+            self._keep_seconds(hashes, reference)
+            return report
 
     def withdraw(self, reference: str, *, actor: str) -> SyncReport:
         """End a case reference: a hash that no other one is behind leaves the store.
@@ -170,6 +176,15 @@ class DirectReports:
         feed = _OnePage(tuple(records))
         return FeedSync(self._store, feed, overlap_s=0).run(now=now)
 
+    def _keep_seconds(self, hashes: Sequence[ReportedHash], reference: str) -> None:
+        signals = self._store.signals
+        with self._store.write() as txn:
+            for entry in hashes:
+                key = signals.key(feed=DIRECT_FEED, kind=entry.kind, value=entry.key_bytes)
+                if entry.second is not None and signals.find(txn, key) is not None:
+                    case_key = signals.case_key(reference)
+                    signals.seconds.put(txn, key, case_key=case_key, second=bytes(entry.second))
+
     def _note(self, act: str, actor: str, hashes: int) -> None:
         with self._database.write() as connection:
             audit.append(
@@ -199,7 +214,8 @@ def hash_of_image(hashed: HashedImage) -> ReportedHash:
         return ReportedHash(kind=FEED_KIND_VIDEO_MD5, value=hashed.md5.hex())
     if hashed.quality < MIN_QUALITY:
         raise UsageError(f"its hash says too little (quality {hashed.quality} of 100)")
-    return parse_hash(hashed.rows[0][1][:DIGEST_BYTES].hex())
+    found = parse_hash(hashed.rows[0][1][:DIGEST_BYTES].hex())
+    return replace(found, second=second_of_traits(hashed.traits[0]) if hashed.traits else None)
 
 
 def parse_hash(text: str) -> ReportedHash:

@@ -19,6 +19,7 @@ from indexer.hashing.corroboration import (
     CorroboratingHash,
     best_likeness_beyond,
     likeness_beyond,
+    read_corroborating,
 )
 from indexer.hashing.traits import (
     BrightMap,
@@ -59,6 +60,8 @@ class Evidence:
         lattice: how much the image is a grid, 0-1; see ``lattice_of_block``.
         signal_lattice: how much the signal's bits are those of one, 0-1; see
             ``lattice_of_digest``.
+        corroboration: how far the image is a reporter's picture beyond what the signal tells,
+            -1 to 1: it is from ``CORROBORATES`` on. None where no reporter brought a second hash.
     """
 
     image_key: bytes
@@ -71,6 +74,7 @@ class Evidence:
     nearest_bits: int | None = None
     lattice: float | None = None
     signal_lattice: float | None = None
+    corroboration: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +132,7 @@ class EvidenceReader:
             match = self._store.images.find_match(txn, image_key, signal_key)
             record = self._store.images.find(txn, image_key)
             group = self._group(txn, signal_key)
+            seconds = self._store.signals.seconds.of(txn, signal_key)
         traits = _traits_of(record, match.variant if match else None) if record else None
         own = find_map(traits, match.variant or "") if traits and match else None
         maps = group.maps.items()
@@ -143,6 +148,7 @@ class EvidenceReader:
             nearest_bits=background.nearest_bits if background else None,
             lattice=find_lattice(traits) if traits else None,
             signal_lattice=lattice_of_digest(digest) if digest else None,
+            corroboration=_most_like(seconds, match, traits, digest),
             **_rarity(background, match),
         )
 
@@ -178,12 +184,7 @@ class EvidenceReader:
         if signal is None or signal.kind != FEED_KIND_PDQ or match is None or record is None:
             return None
         traits = _traits_of(record, match.variant)
-        held = find_map(traits, match.variant or "") if traits else None
-        if held is None:
-            return None
-        # *web* heeds an orientation tag, and the map does not: which tag it was is not kept.
-        compare = best_likeness_beyond if match.hasher is Hasher.WEB else likeness_beyond
-        return compare(reported.laid(), held, signal.digest)
+        return _most_like((bytes(reported),), match, traits, signal.digest)
 
     def background(self, signal: Signal) -> SignalBackground | None:
         """Return a signal's background, measured anew where it is missing or old."""
@@ -255,6 +256,19 @@ def _share(likenesses: Sequence[float]) -> float | None:
     if not likenesses:
         return None
     return sum(value >= RESEMBLES for value in likenesses) / len(likenesses)
+
+
+def _most_like(
+    seconds: Sequence[bytes], match: Match | None, traits: bytes | None, digest: bytes | None
+) -> float | None:
+    """Compare reporters' second hashes with what is kept of an image, and return the most."""
+    held = find_map(traits, match.variant or "") if traits and match else None
+    if held is None or match is None or digest is None or not seconds:
+        return None
+    # *web* heeds an orientation tag, and the map does not: which tag it was is not kept.
+    compare = best_likeness_beyond if match.hasher is Hasher.WEB else likeness_beyond
+    read = [reported for second in seconds if (reported := read_corroborating(second))]
+    return max((compare(reported.laid(), held, digest) for reported in read), default=None)
 
 
 def _rarity(background: SignalBackground | None, match: Match | None) -> dict[str, float]:

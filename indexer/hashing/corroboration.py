@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import InvalidDigestError
 from indexer.hashing.pdq import Block, cosines
-from indexer.hashing.traits import MAP_SIDE, BrightMap, likeness
+from indexer.hashing.traits import MAP_SIDE, BrightMap, is_known, likeness
 from indexer.hashing.variants import transform
 from indexer.model import VARIANTS
 
@@ -81,6 +81,13 @@ def parse_corroborating(text: str) -> CorroboratingHash:
     return CorroboratingHash(map_bits)
 
 
+def read_corroborating(raw: bytes) -> CorroboratingHash | None:
+    """Read the bytes that are stored; None of an unknown layout."""
+    if len(raw) != CORROBORATING_BYTES or raw[0] != _LAYOUT:
+        return None
+    return CorroboratingHash(raw[1:])
+
+
 def corroborating_hash(block: Block) -> CorroboratingHash:
     """Make the second hash of a picture.
 
@@ -88,6 +95,14 @@ def corroborating_hash(block: Block) -> CorroboratingHash:
         block: float64[64, 64], luma 0-255, of the upright *web* path.
     """
     return CorroboratingHash(np.packbits(_brighter(block, _ABOVE_NOISE)).tobytes())
+
+
+def second_of_traits(traits: bytes) -> CorroboratingHash | None:
+    """Take the second hash out of what is kept of a picture; None of an unknown layout.
+
+    Of the *cpp* path: some 3.5 bits from that of the *web* path, which a browser makes.
+    """
+    return CorroboratingHash(traits[2:]) if is_known(traits) else None
 
 
 def foretold_map(digest: bytes) -> BrightMap:

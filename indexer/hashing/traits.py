@@ -77,7 +77,7 @@ def traits_of(block: Block, digest: bytes) -> bytes:
 
 def find_lattice(traits: bytes) -> float | None:
     """Read ``lattice_of_block`` out of stored traits, 0-1; None of an unknown layout."""
-    return traits[1] / _STEPS if _is_known(traits) else None
+    return traits[1] / _STEPS if is_known(traits) else None
 
 
 def find_map(traits: bytes, variant: str) -> BrightMap | None:
@@ -92,7 +92,7 @@ def find_map(traits: bytes, variant: str) -> BrightMap | None:
     Returns:
         The map, or None of an unknown layout.
     """
-    if not _is_known(traits):
+    if not is_known(traits):
         return None
     bits = np.unpackbits(np.frombuffer(traits, np.uint8, offset=2)).astype(np.bool_)
     bright, frame = bits.reshape(MAP_SIDE, MAP_SIDE), ""
@@ -212,5 +212,6 @@ def _places(
     return np.clip(places, 0, MAP_SIDE - 1), known
 
 
-def _is_known(traits: bytes) -> bool:
+def is_known(traits: bytes) -> bool:
+    """Say whether bytes are traits of the layout that is read here."""
     return len(traits) == TRAITS_BYTES and traits[0] == _LAYOUT

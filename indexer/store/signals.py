@@ -9,6 +9,7 @@ Databases::
                        then when it was linked first, in unix seconds, 8 bytes
     signal_counts      feed NUL kind, cut to 256 bytes -> number held, 8 bytes
     quarantine         key -> QuarantinedRecord, sealed
+    signal_seconds     second hashes of reporters (seconds.py)
     signal_log         sequence -> SignalEvent; its last number is the version of all signals
 """
 
@@ -28,6 +29,7 @@ from indexer.store.columns import ColumnWriter, Compact, HashColumn
 from indexer.store.environment import Environment
 from indexer.store.logs import EventLog
 from indexer.store.sealed import SealedRecords
+from indexer.store.seconds import SecondHashStore
 
 _KEY_BYTES = 16
 _ROWS_PER_CHUNK = 4096
@@ -68,6 +70,7 @@ class SignalStore:
         self._quarantine = SealedRecords(environment, "quarantine", QuarantinedRecord)
         self._tombstone_codec = RecordCodec(Tombstone)
         self.backgrounds = BackgroundStore(environment)
+        self.seconds = SecondHashStore(environment)
         self.log = EventLog(environment, "signal_log", SignalEvent)
         self.column = HashColumn(
             environment, "signal_hashes", digests_per_row=1, rows_per_chunk=_ROWS_PER_CHUNK
@@ -119,6 +122,8 @@ class SignalStore:
         """Replace what is known about a live signal; its digest stays."""
         self._records.put(txn, new.key, new)
         self._link_cases(txn, old=old, new=new)
+        live = (case.case_ref for case in new.cases if not has_ended(case.status))
+        self.seconds.keep(txn, new.key, {self.case_key(case_ref) for case_ref in live})
         self._note(txn, new, SignalEventKind.CHANGED, new.changed_at)
 
     def withdraw(
@@ -135,6 +140,7 @@ class SignalStore:
             writer.remove(signal.row)
         self._records.delete(txn, signal.key)
         self.backgrounds.drop(txn, signal.key)
+        self.seconds.keep(txn, signal.key, ())
         self.bury(txn, signal.key, feed=signal.feed, modified_at=modified_at, now=now)
         self._link_cases(txn, old=signal, new=None)
         self._count(txn, signal, -1)
@@ -221,8 +227,7 @@ class SignalStore:
 
     def removed(self, txn: lmdb.Transaction) -> int:
         """Count how often a digest or a record's key has gone; it grows with each."""
-        columns = (self.column, self._records.keys, self._quarantine.keys)
-        return sum(column.removed(txn) for column in columns)
+        return sum(column.removed(txn) for column, _ in self.compactions())
 
     def compactions(self) -> tuple[tuple[HashColumn, Compact], ...]:
         """List the columns, and for each the function that moves rows of it to the front."""
@@ -230,6 +235,7 @@ class SignalStore:
             (self.column, self._compact),
             (self._records.keys, self._records.compact),
             (self._quarantine.keys, self._quarantine.compact),
+            (self.seconds.records.keys, self.seconds.records.compact),
         )
 
     def _compact(self, txn: lmdb.Transaction, *, most: int) -> tuple[int, int]:

@@ -1,13 +1,17 @@
 """A reporter's second hash on a real store: the picture's own, a forged one, a stranger's."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from delist.direct import ReportedHash, hash_of_image
+from delist.model import CaseState
 from delist.ops.pictures import draw_photo, encode
+from delist.policy import DIRECT_FEED
 from indexer.errors import InvalidDigestError
 from indexer.evidence import EvidenceReader
 from indexer.hashing import hash_image
@@ -21,10 +25,12 @@ from indexer.hashing.corroboration import (
 from indexer.hashing.modes import packed
 from indexer.hashing.paths import web_blocks
 from indexer.hashing.pdq import digests_of_blocks
-from indexer.model import Hasher
+from indexer.match import FEED_KIND_PDQ
+from indexer.model import HashedImage, Hasher
 from indexer.store import Store
 from indexer.url import canonical_url, url_key
 from indexer.visits import VisitRecorder
+from tests.fakes.delisting import World
 from tests.fakes.edits import cropped
 from tests.fakes.signals import NOW, add_signals, key_of, make_lookup, make_visit, open_store
 
@@ -49,8 +55,12 @@ def reported(picture: Image.Image) -> tuple[bytes, CorroboratingHash]:
 def seen(store: Store, data: bytes, digest: bytes) -> None:
     """Take a signal in, and then an image at ``URL``."""
     add_signals(store, [digest])
-    image = hash_image(data, max_bytes=1 << 26, max_pixels=1 << 26)
-    VisitRecorder(store, make_lookup(store)).record([make_visit(URL, image)], now=NOW)
+    visit = make_visit(URL, hashed(data))
+    VisitRecorder(store, make_lookup(store)).record([visit], now=NOW)
+
+
+def hashed(data: bytes) -> HashedImage:
+    return hash_image(data, max_bytes=1 << 26, max_pixels=1 << 26)
 
 
 def likeness(store: Store, digest: bytes, second: CorroboratingHash) -> float:
@@ -111,6 +121,73 @@ def test_nothing_is_said_without_a_match(store: Store) -> None:
     assert reader.corroboration(KEY, key_of(store, digest), own) is None
     assert reader.corroboration(bytes(16), key_of(store, digest), own) is None
     assert reader.corroboration(KEY, bytes(16), own) is None
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path / "data") as opened:
+        yield opened
+
+
+def seconds_in(world: World, digest: bytes) -> tuple[bytes, ...]:
+    store = world.delist.indexer.store
+    key = store.signals.key(feed=DIRECT_FEED, kind=FEED_KIND_PDQ, value=digest)
+    with store.read() as txn:
+        return store.signals.seconds.of(txn, key)
+
+
+def corroborations(world: World) -> list[float | None]:
+    case = world.case_of(URL)
+    return [found.corroboration for found in world.delist.evidence(case).values()]
+
+
+def test_a_direct_report_is_corroborated_when_its_picture_turns_up(world: World) -> None:
+    """From what is kept of the image alone; who sent the digest without a second hash gets none."""
+    digest, own = reported(PICTURE)
+    world.visit(URL, hashed(COPIES["recompressed"]))
+    plain = ReportedHash(kind=FEED_KIND_PDQ, value=digest.hex())
+
+    world.delist.direct.add([plain], reference="first", actor="Robin")
+    world.settle()
+    without = corroborations(world)
+    world.delist.direct.add([replace(plain, second=own)], reference="second", actor="Robin")
+    (found,) = corroborations(world)
+
+    assert without == [None]
+    assert found is not None
+    assert found >= CORROBORATES
+    assert world.state_of(URL) is CaseState.OPEN  # still a person's to decide
+
+
+def test_a_file_that_an_operator_brings_has_its_second_hash() -> None:
+    """As near to that of a browser as the two paths are."""
+    entry = hash_of_image(hashed(COPIES["the same"]))
+    assert entry.second is not None
+
+    ours, theirs = entry.second.map_bits, reported(PICTURE)[1].map_bits
+
+    assert (int.from_bytes(ours) ^ int.from_bytes(theirs)).bit_count() <= 16
+    assert entry.second.map_bits.hex() not in repr(entry)
+
+
+def test_a_second_hash_goes_with_its_case(world: World) -> None:
+    """Two report one picture: the first to withdraw takes their own, the last one everything."""
+    digest, own = reported(PICTURE)
+    other = reported(draw_photo(8))[1]
+    entry = ReportedHash(kind=FEED_KIND_PDQ, value=digest.hex())
+    for reference, second in (("first", own), ("second", other)):
+        entry_with = replace(entry, second=second)
+        world.delist.direct.add([entry_with], reference=reference, actor="Robin")
+
+    both = seconds_in(world, digest)
+    world.delist.direct.withdraw("first", actor="Robin")
+    one = seconds_in(world, digest)
+    world.delist.direct.withdraw("second", actor="Robin")
+
+    assert [both, one] == [(bytes(own), bytes(other)), (bytes(other),)]
+    assert seconds_in(world, digest) == ()
+    world.delist.direct.add([entry], reference="second", actor="Robin")
+    assert seconds_in(world, digest) == ()
 
 
 @pytest.mark.parametrize("text", [MAP, MAP.upper(), f" {MAP}\n"])
