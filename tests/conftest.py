@@ -1,6 +1,8 @@
-"""What tests share: both databases."""
+"""What tests share: both databases, and child processes that start as an installation's do."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,18 @@ from delist.settings import DatabaseSettings
 from tests.fakes.postgres import PostgresServer
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed() -> Iterator[None]:
+    """Let child processes find what an installation has, and no more.
+
+    scipy comes with the tests' imagehash alone. Where it is there numba loads it: a third of a
+    second for every process that hashes. (A fixture, since xdist's workers are children too.)
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "children"), prepend=os.pathsep)
+        yield
 
 
 @pytest.fixture(scope="session")

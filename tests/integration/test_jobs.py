@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -126,7 +125,6 @@ timeout_s = 60
             process = subprocess.Popen(
                 [sys.executable, "-m", "delist", "--config", "delist.toml", "run"],
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
             )
