@@ -182,9 +182,13 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert ended.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    """After a signal no child runs on, and the temporary folder is gone."""
+@pytest.mark.parametrize(
+    ("number", "during"), [(signal.SIGINT, "$ delist crawl"), (signal.SIGTERM, "$ delist")]
+)
+def test_an_interrupted_demo_leaves_nothing(
+    tmp_path: Path, number: signal.Signals, during: str
+) -> None:
+    """After a signal, early or late, no child runs on, and the temporary folder is gone."""
     with subprocess.Popen(
         command("demo"),
         env={**os.environ, "TMPDIR": str(tmp_path)},
@@ -193,8 +197,8 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal.Signa
         text=True,
     ) as demo:
         assert demo.stdout is not None
-        while "$ delist crawl" not in (line := demo.stdout.readline()):
-            assert line, "the demo ended before the crawl"
+        while during not in (line := demo.stdout.readline()):
+            assert line, "the demo ended before the signal"
         time.sleep(1)
         demo.send_signal(number)
         _, log = demo.communicate(timeout=TIMEOUT_S)
