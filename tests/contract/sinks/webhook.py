@@ -45,7 +45,7 @@ class Receiver:
         self._well = threading.Event()
         self._lock = threading.Lock()
         self._poison = False
-        self._port = 0
+        self.port = 0
         self._server: _Server | None = None
 
     def __enter__(self) -> Self:
@@ -68,7 +68,7 @@ class Receiver:
     def settings(self) -> dict[str, Any]:
         return {
             "type": self.kind,
-            "url": f"http://127.0.0.1:{self._port}/delist",
+            "url": f"http://127.0.0.1:{self.port}/delist",
             "secret_file": str(self.secret_file),
             "timeout_s": TIMEOUT_S,
         }
@@ -133,8 +133,8 @@ class Receiver:
                     self.close_connection = True
 
         self._well.set()
-        self._server = _Server(("127.0.0.1", self._port), Handler)
-        self._port = self._server.server_port
+        self._server = _Server(("127.0.0.1", self.port), Handler)
+        self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def _hang_up(self) -> None:
