@@ -7,10 +7,11 @@ such words makes a person look sooner, and somebody who avoids them has lost not
 import re
 import tomllib
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 MAX_TEXT_CHARS = 300
 """What of a text is looked at: titles are shorter, and what is longer was made to be."""
@@ -21,56 +22,48 @@ _FORMAT, _KEPT = "Cf", "LNM"
 """Unicode's categories: of what does not show (soft hyphens, joiners), and of what makes words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Terms:
-    """Terms of one kind, brought into the form in which texts are compared.
-
-    Attributes:
-        by_first: terms of whole words, by their first word.
-        parts: terms of languages without spaces.
-    """
-
-    by_first: dict[str, list[list[str]]]
-    parts: tuple[str, ...]
-
-    def are_in(self, words: list[str], joined: str) -> bool:
-        """Say whether a text holds one of them."""
-        for place, word in enumerate(words):
-            for term in self.by_first.get(word, ()):
-                if words[place : place + len(term)] == term:
-                    return True
-        return any(part in joined for part in self.parts)
+class _Kind(Enum):
+    PHRASE = "phrases"
+    SPREAD = "spread"
+    INTIMATE = "intimate"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Language:
-    phrases: _Terms
-    spread: _Terms
-    intimate: _Terms
+_Meaning = tuple[str, _Kind]
+"""A language, and of which of its lists a term is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbuseWords:
-    """The lists of all languages.
+    """The lists of all languages, in the form in which texts are compared.
 
     Attributes:
         version: of the file.
+        languages: their codes.
+        whole: terms of whole words with what they mean, by their first word.
+        parts: terms of languages without spaces with what they mean.
     """
 
     version: int
-    languages: tuple[_Language, ...]
+    languages: tuple[str, ...]
+    whole: dict[str, list[tuple[list[str], _Meaning]]]
+    parts: tuple[tuple[str, _Meaning], ...]
 
     def name_abuse(self, text: str) -> bool:
         """Say whether the first ``MAX_TEXT_CHARS`` of a text name the abuse in any language."""
-        words = _words_of(text[:MAX_TEXT_CHARS])
-        if not words:
-            return False
-        joined = "" if all(map(str.isascii, words)) else "".join(words)
+        found = set(self._meanings(_words_of(text[:MAX_TEXT_CHARS])))
         return any(
-            language.phrases.are_in(words, joined)
-            or (language.spread.are_in(words, joined) and language.intimate.are_in(words, joined))
-            for language in self.languages
+            kind is _Kind.PHRASE or (kind is _Kind.SPREAD and (language, _Kind.INTIMATE) in found)
+            for language, kind in found
         )
+
+    def _meanings(self, words: list[str]) -> Iterator[_Meaning]:
+        for place, word in enumerate(words):
+            for term, meaning in self.whole.get(word, ()):
+                if words[place : place + len(term)] == term:
+                    yield meaning
+        joined = "".join(words)
+        if not joined.isascii():
+            yield from (meaning for part, meaning in self.parts if part in joined)
 
 
 @cache
@@ -86,28 +79,24 @@ def parse_abuse_words(text: str) -> AbuseWords:
         ValueError: not TOML, or not the keys that ``abuse_words.toml`` has.
     """
     table = tomllib.loads(text)
+    whole: dict[str, list[tuple[list[str], _Meaning]]] = {}
+    parts: list[tuple[str, _Meaning]] = []
     try:
-        languages = tuple(_language_of(entry) for entry in table["languages"].values())
-        return AbuseWords(version=int(table["version"]), languages=languages)
-    except (AttributeError, KeyError, TypeError) as error:
+        for language, entry in table["languages"].items():
+            for kind in _Kind:
+                for words in map(_words_of, entry[kind.value]):
+                    if entry["boundaries"]:
+                        whole.setdefault(words[0], []).append((words, (language, kind)))
+                    else:
+                        parts.append(("".join(words), (language, kind)))
+        return AbuseWords(
+            version=int(table["version"]),
+            languages=tuple(table["languages"]),
+            whole=whole,
+            parts=tuple(parts),
+        )
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError("abuse words: a key is missing or of the wrong kind") from error
-
-
-def _language_of(entry: Any) -> _Language:  # noqa: ANN401 - unchecked TOML
-    whole = bool(entry["boundaries"])
-    return _Language(
-        phrases=_terms_of(entry["phrases"], whole=whole),
-        spread=_terms_of(entry["spread"], whole=whole),
-        intimate=_terms_of(entry["intimate"], whole=whole),
-    )
-
-
-def _terms_of(texts: list[str], *, whole: bool) -> _Terms:
-    split = [_words_of(text) for text in texts]
-    by_first: dict[str, list[list[str]]] = {}
-    for words in split if whole else ():
-        by_first.setdefault(words[0], []).append(words)
-    return _Terms(by_first=by_first, parts=() if whole else tuple(map("".join, split)))
 
 
 def _words_of(text: str) -> list[str]:

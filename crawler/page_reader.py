@@ -13,18 +13,24 @@ elements, and characters looked at in all. It never raises.
 (4) What an image is on it: the article's own picture, a logo or an icon.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
-from urllib.parse import unquote_plus, urljoin, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from crawler.abuse_words import MAX_TEXT_CHARS, abuse_words
-from indexer.errors import InvalidUrlError
+from crawler.linked_data import (
+    ARTICLES,
+    MAX_JSON_CHARS,
+    NEWS,
+    addresses_of,
+    named_types,
+    nodes_of,
+    types_of,
+)
 from indexer.model import PageMark
-from indexer.url import canonical_url
 
 MAX_IMAGES = 5_000
 """Images of one page that are looked at."""
@@ -32,26 +38,12 @@ MAX_TEXT_IN_ALL = 200_000
 """Characters of texts about images that are looked at on one page."""
 MAX_ELEMENTS = 500
 """``<meta>``, ``itemtype`` and headings of one page, of each."""
-MAX_JSON_CHARS = 500_000
 
 _ICRA = re.compile(r"\b[ns][a-h] 1\b")
 """ICRA's vocabulary: nudity and sexual material of any kind that is there."""
 _MAX_VALUE = 4_096
 _RTA = "rta-5042-1996-1400-1577-rta"
 _RATINGS = frozenset({"adult", "mature", "restricted", _RTA})
-_SCHEMA = re.compile(r"https?://schema\.org/(\w+)", re.IGNORECASE)
-_NEWS = frozenset(
-    {
-        "newsarticle",
-        "analysisnewsarticle",
-        "askpublicnewsarticle",
-        "backgroundnewsarticle",
-        "opinionnewsarticle",
-        "reportagenewsarticle",
-        "reviewnewsarticle",
-    }
-)
-_ARTICLES = frozenset({"article", "blogposting", "socialmediaposting", "liveblogposting", "report"})
 _DECORATION = frozenset({"logo", "logos", "icon", "icons", "favicon", "sprite", "sprites"})
 _SMALL_PX = 48
 _ABOUT = ("alt", "title", "aria-label")
@@ -169,7 +161,7 @@ class PageReader:
     def _read_types(self, root: Any) -> None:  # noqa: ANN401 - lxml has no types
         found: list[str] = []
         for value in root.xpath(f"(//@itemtype)[position() <= {MAX_ELEMENTS}]"):
-            found += map(str.lower, _SCHEMA.findall(str(value)[:_MAX_VALUE]))
+            found += named_types(str(value))
         self._count(found)
 
     def _read_data(self, root: Any) -> None:  # noqa: ANN401 - lxml has no types
@@ -179,36 +171,27 @@ class PageReader:
             if "ld+json" not in (script.get("type") or "").lower() or len(text) > left:
                 continue
             left -= len(text)
-            nodes = list(islice(_nodes(text), MAX_ELEMENTS))
+            nodes = list(islice(nodes_of(text), MAX_ELEMENTS))
             for node in nodes:
-                types += _types_of(node)
+                types += types_of(node)
                 self._read_node(node)
         self._count(types)
 
     def _read_node(self, node: dict[str, Any]) -> None:
         if str(node.get("isFamilyFriendly", "")).strip().lower() in _FALSE:
             self._page.add(PageMark.ADULT)
-        if not _NEWS.isdisjoint(_types_of(node)):
-            self._lead.update(self._addresses(node.get("image")))
+        if not NEWS.isdisjoint(types_of(node)):
+            self._lead.update(addresses_of(node.get("image"), self._url))
         publisher = node.get("publisher")
         logo = publisher.get("logo") if isinstance(publisher, dict) else node.get("logo")
-        self._decorating.update(url for url in self._addresses(logo) if url in self._images)
+        logos = addresses_of(logo, self._url)
+        self._decorating.update(url for url in logos if url in self._images)
 
     def _count(self, types: list[str]) -> None:
         """Count articles; one that a page names in two ways is one."""
-        news = sum(name in _NEWS for name in types)
+        news = sum(name in NEWS for name in types)
         self._news = max(self._news, news)
-        self._articles = max(self._articles, news + sum(name in _ARTICLES for name in types))
-
-    def _addresses(self, value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
-        for entry in islice(value if isinstance(value, list) else [value], MAX_ELEMENTS):
-            parts = [entry.get("url"), entry.get("contentUrl")] if isinstance(entry, dict) else []
-            for link in parts or [entry]:
-                if isinstance(link, str) and len(link) <= _MAX_VALUE:
-                    try:
-                        yield canonical_url(urljoin(self._url, link))
-                    except (InvalidUrlError, ValueError):
-                        continue
+        self._articles = max(self._articles, news + sum(name in ARTICLES for name in types))
 
 
 def _name_of(meta: Any) -> str:  # noqa: ANN401 - lxml has no types
@@ -277,25 +260,3 @@ def _decorates(url: str, element: Any) -> bool:  # noqa: ANN401 - lxml has no ty
         return True
     sides = [(element.get(name) or "").strip().removesuffix("px") for name in ("width", "height")]
     return all(side.isdecimal() and len(side) < 4 and int(side) <= _SMALL_PX for side in sides)  # noqa: PLR2004
-
-
-def _nodes(text: str) -> Iterator[dict[str, Any]]:
-    """Yield what a block of JSON-LD says of the page itself, not of what it links to."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        return
-    waiting = data if isinstance(data, list) else [data]
-    for entry in islice(waiting, MAX_ELEMENTS):
-        if isinstance(entry, dict):
-            yield entry
-            inner = entry.get("@graph", entry.get("mainEntity"))
-            for node in inner if isinstance(inner, list) else [inner]:
-                if isinstance(node, dict):
-                    yield node
-
-
-def _types_of(node: dict[str, Any]) -> list[str]:
-    named = node.get("@type")
-    names = named if isinstance(named, list) else [named]
-    return [name.rpartition("/")[2].lower() for name in islice(names, 16) if isinstance(name, str)]

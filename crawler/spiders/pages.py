@@ -160,6 +160,7 @@ class PagesSpider(scrapy.Spider):
             if (yield from self._read_sitemap(response)):
                 return
         elif authority not in self._hosts:
+            yield from _left(page, but=canonical_url(page.url))
             raise RefusedError("off_site")
         yield from self._read_page(page, visit)
 

@@ -73,6 +73,7 @@ class Assessor(Looker):
             reassessments.ask_for_group(
                 self._connection, case.group_id, reason="near_duplicate_decided", now=self._now
             )
+            self._note_first_confirmed(case)
         changed = (
             held is None
             or case.state is not held.state
@@ -94,6 +95,16 @@ class Assessor(Looker):
         for signal_key, feed in sorted(self._touched.items()):
             feedback.queue_for(self._connection, feed=feed, signal_key=signal_key, now=self._now)
         self._touched.clear()
+
+    def _note_first_confirmed(self, case: Case) -> None:
+        """Once an image of a site is confirmed, what its pages say of others is not believed."""
+        if case.verdict is not Verdict.NCII:
+            return
+        counts = cases.site_verdicts(self._connection, case.site)
+        if sum(count for (_, said), count in counts.items() if said is Verdict.NCII) == 1:
+            reassessments.ask_for_open_of_site(
+                self._connection, case.site, reason="site_confirmed", now=self._now
+            )
 
     def _note_policy(self, view: View) -> None:
         """Append the policy's decision; a person's is appended by ``review``."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Select, delete, exists, func, insert, literal, select
 from sqlalchemy.types import String
 
-from delist.model import Support
+from delist.model import CaseState, Support
 from delist.store.tables import UtcDateTime, case_matches, cases, reassessments
 
 _BATCH = 500
@@ -48,6 +48,14 @@ def ask_for_images(
 def ask_for_group(connection: Connection, group_id: str, *, reason: str, now: datetime) -> int:
     """Ask for every case of a group of near-duplicates."""
     chosen = select(cases.c.image_key).where(cases.c.group_id == group_id)
+    return _ask(connection, chosen, reason=reason, now=now)
+
+
+def ask_for_open_of_site(connection: Connection, site: str, *, reason: str, now: datetime) -> int:
+    """Ask for the cases of a site whose images are shown and wait for a person."""
+    chosen = select(cases.c.image_key).where(
+        cases.c.site == site, cases.c.state == CaseState.OPEN.value
+    )
     return _ask(connection, chosen, reason=reason, now=now)
 
 

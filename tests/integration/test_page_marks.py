@@ -16,7 +16,7 @@ from indexer.model import MatchEventKind, PageMark
 from tests.fakes.delisting import World, digest_of, image_near
 from tests.sites import draw_image, serve_site
 
-NEAR = digest_of("near")
+NEAR, ANOTHER = digest_of("near"), digest_of("another")
 URL, PAGE = "https://site.example/a.jpg", "https://site.example/view"
 OTHER = "https://another.example/view"
 WORDS = frozenset({PageMark.ABUSE_WORDS})
@@ -37,9 +37,10 @@ def show(
     page: str = PAGE,
     url: str = URL,
     bits: int = 2,
+    signal: bytes = NEAR,
 ) -> Case:
     """Meet an image on a page that says something of it, and take that in."""
-    hashed = image_near({NEAR: bits}, name=url)
+    hashed = image_near({signal: bits}, name=url)
     world.visit(url, hashed, page_urls=(page,), page_marks=marks)
     world.take_in()
     return world.case_of(url)
@@ -162,11 +163,15 @@ def test_one_site_among_two_cannot_plant_a_doubt(world: World) -> None:
 def test_a_site_with_confirmed_images_is_not_believed(world: World) -> None:
     """Whoever marks their site as news escapes until a person has confirmed one image."""
     first = show(world, NEWS)
+    world.offer(ANOTHER)
+    waiting = show(world, NEWS, url="https://site.example/c.jpg", signal=ANOTHER)
     world.decide(first, Verdict.NCII)
 
-    second = show(world, NEWS, url="https://site.example/b.jpg")
+    later = show(world, NEWS, url="https://site.example/b.jpg")
 
-    assert (first.state, second.state) == (CaseState.OPEN, CaseState.SUPPRESSED)
+    assert (first.state, waiting.state) == (CaseState.OPEN, CaseState.OPEN)
+    assert later.state is CaseState.SUPPRESSED
+    assert world.state_of("https://site.example/c.jpg") is CaseState.SUPPRESSED
 
 
 def test_only_a_change_is_told(world: World) -> None:
