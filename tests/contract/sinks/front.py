@@ -15,13 +15,14 @@ class Front:
 
     Attributes:
         status: of all answers from now on; 0 for those that are right.
+        body: of these answers.
         requests: method and path of what was asked.
     """
 
     failures = frozenset(Failure)
 
     def __init__(self) -> None:
-        self.status = 0
+        self.status, self.body = 0, b"{}"
         self.requests: list[str] = []
         self._traces: list[str] = []
         self._well = threading.Event()
@@ -61,6 +62,7 @@ class Front:
         self.requests.clear()
 
     def fail(self, failure: Failure | None) -> None:
+        self.body = b"{}"
         self.status = {Failure.BROKEN: 500, Failure.BUSY: 429}.get(failure, 0) if failure else 0
         if failure is Failure.HANGS:
             self._well.clear()
@@ -78,7 +80,7 @@ class Front:
         with self._lock:
             self._traces += [f"{method} {target}", json.dumps(headers), body.decode()]
             self.requests.append(f"{method} {parts.path}")
-            status, answer = self.status, b"{}"
+            status, answer = self.status, self.body
             if not status:
                 path = [unquote(segment) for segment in parts.path.split("/")[1:]]
                 params = dict(parse_qsl(parts.query, keep_blank_values=True))
