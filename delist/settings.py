@@ -183,6 +183,9 @@ class WebSettings:
         "Whoever holds an image must not learn by many tries what is known.",
         low=0,
     )
+    wait_s: float = setting(
+        30.0, "Longest that a reader of the suppression log may wait for news.", low=0, high=300
+    )
     stale_s: int = setting(
         3600, "Seconds since a feed's last sync from which on `/readyz` says no.", low=60
     )

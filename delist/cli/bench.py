@@ -1,4 +1,4 @@
-"""Measuring speed: ``bench hash``, ``lookup``, ``rescan``, ``serving``, ``crawl``."""
+"""Measuring speed: ``bench hash``, ``lookup``, ``rescan``, ``serving``, ``crawl``, ``api``."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from delist.cli.bench_results import (
+    api_document,
+    api_text,
     compared,
     hash_document,
     hash_text,
@@ -50,6 +52,7 @@ def register(app: typer.Typer) -> None:
     bench.command("rescan")(bench_rescan)
     bench.command("serving")(bench_serving)
     bench.command("crawl")(bench_crawl)
+    bench.command("api")(bench_api)
     app.add_typer(bench, name="bench")
 
 
@@ -202,6 +205,31 @@ def bench_crawl(
     context = context_of(ctx)
     for comparison in compare_crawls(images):
         context.output.result(*compared(comparison))
+
+
+def bench_api(
+    ctx: typer.Context,
+    workers: Annotated[int, typer.Option(help="Processes of the server.", min=1)] = 2,
+    clients: Annotated[int, typer.Option(help="Processes that ask.", min=1)] = 4,
+    seconds: Annotated[float, typer.Option(help="What each route is asked for.")] = 5.0,
+    batch: Annotated[int, typer.Option(help="Addresses or digests asked for at once.")] = 100,
+    signals: Annotated[int, typer.Option(help="Random ones that are looked up in.")] = 100_000,
+) -> None:
+    """Time requests to `delist serve` on loopback; clients and server share the processors."""
+    from delist.ops.bench.apis import ApiOptions, measure_api
+
+    context = context_of(ctx)
+    _check_numbers(seconds=seconds, batch=batch, signals=signals)
+    options = ApiOptions(
+        workers=workers, clients=clients, seconds=seconds, batch=batch, signals=signals
+    )
+    now, failed = datetime.now(UTC), 0
+    with _saying(context, "requests") as say:
+        for report in measure_api(options, say):
+            failed += report.failed
+            document = {**api_document(report, options), **surroundings(now)}
+            context.output.result(document, api_text(report, options))
+    leave(Exit.FAILED if failed else Exit.DONE)
 
 
 def _sizes(option: str, given: Sequence[int]) -> tuple[int, ...]:

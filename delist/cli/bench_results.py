@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from delist.cli.output import document_of
 
 if TYPE_CHECKING:
+    from delist.ops.bench.apis import ApiOptions, ApiReport
     from delist.ops.bench.hashing import HashReport
     from delist.ops.bench.lookups import LookupOptions, LookupReport
     from delist.ops.bench.rescans import RescanReport
@@ -111,6 +112,36 @@ def serving_text(report: "ServingReport", options: "ServingOptions") -> str:
     head = f"{report.urls:,} suppressed URLs, batches of {options.batch:,}"
     clock = f"; the clock itself {report.clock_us:.2f} us"
     return f"{head}{_medians(1, options.rounds)}{clock}\n{_table(rows)}\n"
+
+
+def api_document(report: "ApiReport", options: "ApiOptions") -> dict[str, Any]:
+    """Return all that was measured of one route; docs/benchmarks.md says what the fields mean."""
+    from delist.ops.bench.apis import HMA_PODS, HMA_RATE
+
+    low, high = HMA_RATE
+    return {
+        **document_of(report),
+        "item_rate": report.item_rate,
+        "workers": options.workers,
+        "clients": options.clients,
+        "seconds": options.seconds,
+        "signals": options.signals,
+        "peers": {"HMA, published": {"low": low, "high": high, "pods": HMA_PODS}},
+        "ratios": {
+            "HMA, published, ten pods": report.rate / high,
+            "HMA, published, a pod, to a worker": report.rate / options.workers / high * HMA_PODS,
+        },
+    }
+
+
+def api_text(report: "ApiReport", options: "ApiOptions") -> str:
+    """Write one line."""
+    return (
+        f"{report.what}  {report.items} at once: {report.rate:,.0f} requests/s,"
+        f" {report.item_rate:,.0f} a second; p50 {report.p50_ms:.2f} ms,"
+        f" p99 {report.p99_ms:.2f} ms; {options.workers} workers, {options.clients} clients"
+        + (f"; {report.failed} FAILED" if report.failed else "")
+    )
 
 
 def _lookups_of(report: "LookupReport", options: "LookupOptions") -> str:

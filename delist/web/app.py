@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from delist.build import Delist
 from delist.web import error_pages, pages, problems
 from delist.web.api import appeals, cases, health, images, log, results, signals
+from delist.web.api.shapes import only_known_queries
 from delist.web.bodies import Bodies
 from delist.web.headers import SecurityHeaders
 from delist.web.metrics import Measuring, Metrics
@@ -59,7 +60,7 @@ def create_app(delist: Delist) -> FastAPI:
     for name, value in state.items():
         setattr(app.state, name, value)
     for module in _ROUTERS:
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[Depends(only_known_queries)])
     pages.mount_static(app)
     problems.install(app)
     error_pages.install(app)
@@ -109,6 +110,7 @@ def _surround(app: FastAPI, delist: Delist) -> None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     """Hand the server what ends waiting requests, and stop the threads in the end."""
+    app.state.stopping.clear()
     yield {"stopping": app.state.stopping}
     app.state.stopping.set()
     app.state.pool.close()

@@ -11,10 +11,10 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import h11
 from fastapi import FastAPI
@@ -30,8 +30,6 @@ from delist.settings import WebSettings
 from delist.web.headers import set_headers
 from delist.web.problems import Problem, response
 
-_HEADERS_S = 10.0
-"""Longest that the headers of a request may take, from connecting or from the answer before."""
 _KEEP_ALIVE_S = 5
 _GRACE_S = 5
 _BACKLOG = 1024
@@ -54,8 +52,14 @@ class AppFactory:
 
 
 class Http(H11Protocol):
-    """One connection."""
+    """One connection.
 
+    Attributes:
+        headers_s: longest that the headers of a request may take, from connecting or from the
+            answer before.
+    """
+
+    headers_s = 10.0
     _slow: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as the base
@@ -100,7 +104,7 @@ class Http(H11Protocol):
 
     def _wait_for_headers(self) -> None:
         self._stop_waiting()
-        self._slow = self.loop.call_later(_HEADERS_S, self.transport.close)
+        self._slow = self.loop.call_later(self.headers_s, self.transport.close)
 
     def _stop_waiting(self) -> None:
         if self._slow is not None:
@@ -140,18 +144,21 @@ def serve(bound: socket.socket, app: AppFactory, settings: WebSettings, *, worke
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     if workers == 1:
-        Server(_config(app, settings, workers)).run(sockets=[bound])
+        Server(configure(app, settings)).run(sockets=[bound])
         return
     with tempfile.TemporaryDirectory(prefix="delist-metrics-") as folder:
         os.environ[_SHARED_METRICS] = folder  # the library looks at it when it is loaded
-        Multiprocess(_config(app, settings, workers), sockets=[bound]).run()
+        Multiprocess(configure(app, settings, workers=workers), sockets=[bound]).run()
 
 
-def _config(app: Any, settings: WebSettings, workers: int) -> Config:  # noqa: ANN401 - ASGI
+def configure(
+    app: Callable[[], FastAPI], settings: WebSettings, *, workers: int = 1, http: type[Http] = Http
+) -> Config:
+    """Say how uvicorn is to run the app that a function makes."""
     return Config(
         app,
         factory=True,
-        http=Http,
+        http=http,
         ws="none",
         workers=workers,
         lifespan="on",

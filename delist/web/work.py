@@ -19,7 +19,8 @@ class HashingPool:
     """
 
     def __init__(self, *, threads: int, queue: int, timeout_s: float) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hashing")
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
         self._places = threads + queue
         self._timeout_s = timeout_s
         self.taken = 0
@@ -33,6 +34,8 @@ class HashingPool:
         if self.taken >= self._places:
             raise busy("queue_full", "too many images are being hashed; try again later", retry_s=1)
         loop = asyncio.get_running_loop()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="hashing")
         self.taken += 1
         future = self._pool.submit(work, *args, **kwargs)
         future.add_done_callback(lambda done: self._release(loop, done))
@@ -45,8 +48,10 @@ class HashingPool:
             ) from None
 
     def close(self) -> None:
-        """Take nothing more; what has begun goes on."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Drop what waits; what has begun goes on. The next that comes starts anew."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
 
     def _release(self, loop: asyncio.AbstractEventLoop, _done: "Future[R]") -> None:
         if not loop.is_closed():

@@ -13,12 +13,12 @@ from starlette.concurrency import run_in_threadpool
 
 from delist.consumers import document
 from delist.consumers.following import MOST
-from delist.web.api.shapes import Given, Told, answers, delist_of
+from delist.web.api.shapes import Given, Integer, Told, answers, delist_of
 from delist.web.problems import Problem, busy
 from delist.web.tokens import AdminCaller, FollowCaller
 
 _MOST_SEQUENCE = 2**53
-_LONGEST_WAIT_S = 30.0
+_LONGEST_WAIT_S = 300.0
 _MOST_WAITING = 20
 
 router = APIRouter(tags=["suppression log"])
@@ -35,7 +35,7 @@ class Instructions(Told):
 class Ack(Given):
     """Everything up to a number was done."""
 
-    sequence: int = Field(ge=0, le=_MOST_SEQUENCE)
+    sequence: Integer = Field(ge=0, le=_MOST_SEQUENCE)
 
 
 class Acknowledged(Told):
@@ -73,7 +73,10 @@ async def read_log(
     wait_s: Annotated[float, Query(ge=0, le=_LONGEST_WAIT_S, allow_inf_nan=False)] = 0.0,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 500,
 ) -> Instructions:
-    """Read what follows a number, waiting up to `wait_s` where there is nothing yet."""
+    """Read what follows a number, waiting up to `wait_s` where there is nothing yet.
+
+    No longer than `[web] wait_s`: an answer without instructions says that there is no news.
+    """
     waiting, stopping = request.app.state.waiting, request.app.state.stopping
     assert isinstance(stopping, threading.Event)  # noqa: S101 - set by create_app
     # Each one that waits holds a thread.
@@ -88,7 +91,7 @@ async def read_log(
             caller.name,
             after=after,
             limit=limit,
-            wait_s=wait_s,
+            wait_s=min(wait_s, delist_of(request).settings.web.wait_s),
             stopped=stopping.is_set,
         )
     finally:

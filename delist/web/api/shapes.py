@@ -3,10 +3,11 @@
 from typing import Annotated, Any
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from delist.build import Delist
-from delist.web.problems import MEDIA_TYPE, ProblemDocument
+from delist.web.problems import MEDIA_TYPE, Problem, ProblemDocument
 from delist.web.work import HashingPool
 
 _WORDS = {
@@ -37,6 +38,13 @@ class Told(BaseModel):
     model_config = ConfigDict(from_attributes=True, frozen=True)
 
 
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
+"""A whole number as JSON has it, in which 1.0 is one; true is none."""
+
 Text = Annotated[str, Field(min_length=1, max_length=4_000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
 """Words of a person: not empty, not only blanks."""
 
@@ -55,6 +63,19 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         for status in sorted({*statuses, *_ALWAYS})
     }
+
+
+def only_known_queries(request: Request) -> None:
+    """Refuse a parameter that the route does not know: a misspelt one must not be ignored.
+
+    Raises:
+        Problem: 422.
+    """
+    route = request.scope.get("route")
+    if isinstance(route, APIRoute):
+        known = {field.alias for field in route.dependant.query_params}
+        if not known.issuperset(request.query_params):
+            raise Problem(422, "unknown_parameter", "a parameter that is not known here")
 
 
 def delist_of(request: Request) -> Delist:
