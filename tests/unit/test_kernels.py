@@ -218,19 +218,22 @@ def test_a_cache_that_cannot_be_used_stops_nothing(tmp_path: Path) -> None:
     path, cache = os.pathsep.join([str(ROOT), str(tmp_path)]), tmp_path / "cache"
     compiled, loaded = "[0, 2, 4, 6, 8] 0", "[0, 2, 4, 6, 8] 1"
 
-    def run_twice(place: Path) -> str:
-        return run_python(RUN_TWICE, PYTHONPATH=path, NUMBA_CACHE_DIR=str(place))
+    def run_twice(place: Path, home: Path) -> str:
+        return run_python(RUN_TWICE, PYTHONPATH=path, NUMBA_CACHE_DIR=str(place), HOME=str(home))
 
-    (tmp_path / "file").touch()
-    assert run_twice(tmp_path / "file" / "below") == compiled
+    # Neither where it is told to, nor beside the source, nor at home.
+    nowhere = tmp_path / "__pycache__"
+    nowhere.touch()
+    assert run_twice(nowhere / "below", nowhere) == compiled
+    assert run_twice(nowhere / "below", nowhere) == compiled
 
-    assert run_twice(cache) == compiled
-    assert run_twice(cache) == loaded
+    assert run_twice(cache, tmp_path) == compiled
+    assert run_twice(cache, tmp_path) == loaded
     (index,) = cache.rglob("*.nbi")
     index.write_bytes(b"")
-    assert run_twice(cache) == compiled
+    assert run_twice(cache, tmp_path) == compiled
     assert index.stat().st_size
-    assert run_twice(cache) == loaded
+    assert run_twice(cache, tmp_path) == loaded
 
 
 def test_commands_that_hash_nothing_do_not_load_the_compiler() -> None:
