@@ -18,7 +18,7 @@ from delist.casework.assessment import Assessor
 from delist.casework.views import Outcome, Rules
 from delist.model import CaseState
 from delist.store import Database, cases, positions, reassessments, submissions
-from indexer.model import SignalEvent, SignalEventKind
+from indexer.model import MatchEventKind, SignalEvent, SignalEventKind
 from indexer.store import Store
 
 _BATCH = 200
@@ -30,7 +30,7 @@ class IntakeReport:
     """What an intake did.
 
     Attributes:
-        matches: entries of the match log that were taken in.
+        matches: entries of the match log that were taken in, but for what pages say.
         cases: new cases.
         suppressed: cases that came to be suppressed.
         review: cases that came to wait for a person without being suppressed.
@@ -115,7 +115,7 @@ class Intake:
             keys = [event.match.image_key for event in events]
             self._assess(report, connection, txn, keys, now=now)
             positions.put(connection, positions.MATCH_LOG, events[-1].sequence)
-        report.matches += len(events)
+        report.matches += sum(event.kind is not MatchEventKind.PAGES for event in events)
         return True
 
     def _take_reassessments(self, report: IntakeReport, *, now: datetime) -> bool:

@@ -175,8 +175,12 @@ def test_a_site_with_confirmed_images_is_not_believed(world: World) -> None:
 
 
 def test_only_a_change_is_told(world: World) -> None:
-    """Each change of an image that matches is in the log once; seeing the same again is not."""
-    show(world, WORDS)
+    """Each change of an image that matches is in the log once; seeing the same again is not.
+
+    It is no match.
+    """
+    world.visit(URL, image_near({NEAR: 2}, name=URL), page_urls=(PAGE,), page_marks=WORDS)
+    taken = world.take_in().matches
     show(world, WORDS)
     show(world, None)
     show(world, frozenset())
@@ -186,6 +190,7 @@ def test_only_a_change_is_told(world: World) -> None:
         kinds = [event.kind for event in store.images.log.after(txn, 0, limit=10)]
 
     assert kinds == [MatchEventKind.MATCHED, MatchEventKind.PAGES, MatchEventKind.PAGES]
+    assert taken == 1
 
 
 def test_what_a_page_no_longer_names_loses_its_marks_and_other_pages_keep_theirs(
