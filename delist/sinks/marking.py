@@ -126,15 +126,16 @@ class MarkingSink:
         """Mark what instructions are about; see ``delist.sinks.port.Sink``."""
         refused: dict[int, str] = {}
         values: dict[int, str] = {}
+        in_the_end = {told.record_url: told.suppressed for told in batch if not told.erased}
         for told in batch:
-            if not self._obeys(told):
+            if told.erased or not self._obeys(told):
                 continue
-            value = "" if told.erased else self._value(told)
-            reason = "" if told.erased or not told.suppressed else self._reason(value)
-            if reason:
-                refused[told.sequence] = reason
-            elif value and not self._engine.cannot_find(value):
+            value = self._value(told)
+            reason = self._engine.cannot_find(value) if value else NO_DOCUMENT_ID
+            if not reason:
                 values[told.sequence] = value
+            elif told.suppressed and in_the_end[told.record_url]:
+                refused[told.sequence] = reason
         obeyed = [told for told in batch if self._obeys(told) and told.sequence not in refused]
         marks = _Marks(self._documents(obeyed, values), by_id=self._by_id)
         for told in obeyed:
@@ -172,9 +173,6 @@ class MarkingSink:
         if self._by_id:
             return told.document_id
         return told.record_url if self._settings.match_by == URL else told.url_key
-
-    def _reason(self, value: str) -> str:
-        return self._engine.cannot_find(value) if value else NO_DOCUMENT_ID
 
     def _documents(
         self, obeyed: Sequence[Instruction], values: Mapping[int, str]

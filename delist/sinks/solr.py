@@ -212,26 +212,26 @@ class Solr:
         Raises:
             SinkError: one is missing, or another than it has to be; or something would be lost.
         """
-        settings, path = self._settings, (self._settings.collection, "schema")
-        listed = self._server.ask(
-            "GET", (*path, "fields"), params={"showDefaults": "true", "wt": "json"}
-        )
-        copied = self._server.ask("GET", (*path, "copyfields"), params={"wt": "json"})
-        with taking_apart():
-            fields = {field["name"]: dict(field) for field in listed["fields"]}
-            targets = {copy["dest"] for copy in copied["copyFields"]}
-        for name in {settings.id_field, self._match_field, settings.record_field}:
-            field = fields.get(name, {})
+        settings = self._settings
+        names = [settings.id_field, self._match_field, settings.record_field]
+        ours = self._fields({"fl": ",".join([*names, settings.hidden_field])})
+        for name in names:
+            field = ours.get(name, {})
             if not field.get("indexed") or field.get("tokenized") or not _kept(field):
                 raise wrong_schema(name, "a string (StrField), indexed and stored")
-        if not fields[settings.record_field].get("multiValued"):
+        if not ours[settings.record_field].get("multiValued"):
             raise wrong_schema(settings.record_field, "multiValued")
-        hidden = fields.get(settings.hidden_field, {})
+        hidden = ours.get(settings.hidden_field, {})
         if not hidden.get("indexed") or not _kept(hidden) or hidden.get("multiValued"):
             raise wrong_schema(settings.hidden_field, "boolean, indexed and stored")
+        copied = self._server.ask(
+            "GET", (settings.collection, "schema", "copyfields"), params={"wt": "json"}
+        )
+        with taking_apart():
+            targets = {copy["dest"] for copy in copied["copyFields"]}
         lost = sorted(
             name
-            for name, field in fields.items()
+            for name, field in self._fields({}).items()
             if not (_kept(field) or name in targets or name.startswith("_"))
         )
         if lost:
@@ -241,6 +241,16 @@ class Solr:
                 " update would lose them",
             )
         return True
+
+    def _fields(self, chosen: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        """Load what the schema says of its fields, or of some, dynamic ones among them."""
+        listed = self._server.ask(
+            "GET",
+            (self._settings.collection, "schema", "fields"),
+            params={"showDefaults": "true", "includeDynamic": "true", "wt": "json", **chosen},
+        )
+        with taking_apart():
+            return {field["name"]: dict(field) for field in listed["fields"]}
 
     def _credentials(self) -> dict[str, str]:
         if self._settings.credentials_file is None:

@@ -8,8 +8,10 @@ import pytest
 import tantivy
 
 from delist.build import Delist
+from delist.errors import SinkError
 from delist.model import Verdict
 from delist.sinks import Delivery
+from delist.sinks.courier import alone
 from indexer.url import canonical_url
 from tests.contract.sinks.crash import settings_of
 from tests.contract.sinks.tantivy import find, make_index, put
@@ -128,3 +130,32 @@ def test_a_case_leaves_and_comes_back_to_result_pages(
         world.take_in()
         assert deliver().delivered == 1
         assert engine.results() == sorted([*ALL, "late"])
+
+
+def test_mending_hides_what_is_in_effect_and_shows_what_is_not(tmp_path: Path) -> None:
+    """Also where a document is still marked by a record that is over; and nobody else is at it."""
+    near = digest_of("near")
+    (tmp_path / "engine").mkdir()
+    folder = tmp_path / "engine" / "index"
+    index = make_index(folder, "url")
+    stale = {"delist_hidden": True, "delist_record": ["a record that is over"]}
+    put(index, [{"id": "kept", "url": PLANTED} | stale, {"id": "shown", "url": "x"} | stale])
+    table = {"type": "tantivy", "path": str(folder), "match_by": "url", "match_field": "url"}
+    with World(tmp_path / "data") as world:
+        world.offer(near)
+        world.visit(PLANTED, image_near({near: 7}))
+        world.take_in()
+        settings = settings_of(tmp_path / "data", {"engine": table})
+        with Delist(settings, clock=world.clock) as delist:
+            with alone(tmp_path / "data", "engine"), pytest.raises(SinkError, match="try again"):
+                delist.sinks.check("engine", mend=True)
+            list(delist.sinks.deliver())
+            put(index, [{"id": "late", "url": PLANTED} | stale])
+            found = delist.sinks.check("engine")
+            assert (found.in_effect, found.hidden, found.unfounded) == (1, 3, 2)
+            delist.sinks.check("engine", mend=True)
+            assert delist.sinks.check("engine").unfounded == 0
+        (record,) = world.ledger()
+    hidden = tantivy.Query.term_query(index.schema, "delist_hidden", True)
+    marks = {entry["id"][0]: entry["delist_record"] for entry in find(index, hidden)}
+    assert marks == {"kept": [record.id], "late": [record.id]}

@@ -292,11 +292,13 @@ def test_what_cannot_be_found_is_named_and_what_is_not_there_is_no_failure(
     batch = [
         told.say(because="r1"),
         told.say(because="r2", document="gone"),
-        told.say(because="r3", document="other"),
+        told.say("https://other.example/", because="r3", document="other"),
         told.say(),
     ]
-    assert by_id.deliver(batch) == {batch[0].sequence: "no_document_id"}
+    assert by_id.deliver(batch[:3]) == {batch[0].sequence: "no_document_id"}
 
+    # Neither is asked for any more once the end of it has come, too.
+    assert by_id.deliver([batch[0], batch[3]]) == {}
     word = told.say(f"https://site.example/{'z' * 70_000}", because="r4")
     missing = told.say("https://missing.example/", because="r5")
     assert by_url.deliver([word, missing]) == {word.sequence: "too_long_for_engine"}
@@ -519,6 +521,9 @@ def test_solr_schemas_that_would_lose_or_miss_are_refused(
     receiver.fields[-1]["docValues"] = True
     assert sink_of(bench).deliver(one) == {}
     assert trouble(sink_of(bench, hidden_field="gone"), one) == "wrong_schema"
+    bench.put({"dynamic": "https://other.example/"}, url_s=URL)
+    sink_of(bench, match_by="url", match_field="url_s").deliver(one)
+    assert bench.marks() == {"dynamic": ["r1"]}
     receiver.fields[0]["tokenized"] = True
     assert trouble(sink_of(bench), one) == "wrong_schema"
 

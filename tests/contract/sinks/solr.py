@@ -105,7 +105,7 @@ class Receiver(Front):
         match method, path:
             case "GET", ["solr", name, "schema", "fields"] if name == COLLECTION:
                 assert params["showDefaults"] == "true"
-                return 200, {"fields": self.fields}
+                return 200, {"fields": self._listed(params.get("fl"))}
             case "GET", ["solr", name, "schema", "copyfields"] if name == COLLECTION:
                 return 200, {"copyFields": [{"source": "url", "dest": "body_words"}]}
             case "POST", ["solr", name, "update"] if name == COLLECTION:
@@ -119,6 +119,15 @@ class Receiver(Front):
                 assert len(dict(form)) == len(form)
                 return self._select(dict(form))
         return 404, {"error": {"msg": "Not Found", "code": 404}}
+
+    def _listed(self, chosen: str | None) -> list[dict[str, Any]]:
+        if chosen is None:
+            return self.fields
+        names = chosen.split(",")
+        dynamic = [
+            {**STRING, "name": name, "dynamicBase": "*_s"} for name in names if name[-2:] == "_s"
+        ]
+        return [field for field in self.fields if field["name"] in names] + dynamic
 
     def _update(
         self, updates: list[dict[str, Any]], params: Mapping[str, str]
