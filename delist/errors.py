@@ -16,6 +16,7 @@ message here is safe to log and to show.
     ├── SinkError               a sink cannot be reached, or does not do what it should
     ├── QuotaError              too much was asked for in a time; nothing was done
     ├── AccessError             case reference and access code do not fit together
+    ├── FetchError              an address gave no answer that can be used
     ├── ProofError              control of a site could not be proved
     ├── ReportError             a report cannot be written in this form here
     ├── LedgerError             the ledger is not what was written
@@ -88,6 +89,10 @@ class QuotaError(DelistError):
 
 class AccessError(DelistError):
     """Case reference and access code do not fit together; never says which is wrong."""
+
+
+class FetchError(DelistError):
+    """An address gave no answer that can be used: says why, never names the address."""
 
 
 class ProofError(DelistError):

@@ -1,36 +1,23 @@
 """Whether somebody controls a site: a token that they were given, found on the site itself.
 
-What is fetched is a stranger's choice of address, so every request is guarded:
-
-(1) The host as written is checked, its name is looked up once, and every address that it
-    has must be public; the connection goes to one of these very addresses.
-(2) Redirects are followed by hand, each guarded the same way; they stay on the site, on the
-    port that was asked or a default one, and never go from https back to http.
-(3) An answer is read to a limit, as it comes, never decompressed, and cut at a deadline.
+What is fetched is a stranger's choice of address, so every request is guarded (``fetching``).
+Redirects are followed by hand, each guarded the same way; they stay on the site, on the port that
+was asked or a default one, and never go from https back to http.
 """
 
-import logging
-import socket
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
 
-import httpx2
-
-from delist.errors import ProofError
+from delist.errors import FetchError, ProofError
+from delist.fetching import OK, REDIRECTS, FetchLimits, GuardedFetch, Resolve, resolve_name
 from delist.sites import site_of
-from indexer.address import check_host, is_public
 from indexer.deadline import Deadline
-from indexer.errors import AddressRefusedError, InvalidUrlError
+from indexer.errors import InvalidUrlError
 from indexer.url import canonical_url, host_of
-
-# These log every request with its address, at INFO and DEBUG; none may reach a log.
-for _name in ("httpx2", "httpcore2"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
 
 FILE_PATH = "/.well-known/delist-appeal.txt"
 META_NAME = "delist-appeal"
@@ -38,15 +25,10 @@ META_NAME = "delist-appeal"
 _MAX_FILE_BYTES = 16 * 1024
 _MAX_PAGE_BYTES = 256 * 1024
 _MAX_REDIRECTS = 5
-_MAX_ADDRESSES = 3
 _MAX_TOKENS = 100
-_OK, _REDIRECTS = 200, frozenset({301, 302, 303, 307, 308})
-_PORTS = {"http": 80, "https": 443}
+_LIMITS = FetchLimits()
 _IN_HEAD = frozenset({"html", "head", "base", "link", "meta"})
 _TEXT_IN_HEAD = frozenset({"title", "style", "script", "noscript", "template"})
-
-Resolve = Callable[[str, int], Sequence[str]]
-"""Addresses of a host name, as text; raises OSError where there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,26 +44,7 @@ class Found:
     authority: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchLimits:
-    """What looking at one place may cost.
-
-    Attributes:
-        timeout_s: longest silence.
-        deadline_s: longest time for all of it, redirects included.
-    """
-
-    timeout_s: float = 5.0
-    deadline_s: float = 15.0
-
-
-def resolve_name(host: str, port: int) -> list[str]:
-    """Look a host name up; raises OSError where it has no address."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-class SiteFetch:
+class SiteFetch(GuardedFetch):
     """Fetches small answers from sites that strangers name."""
 
     def __init__(
@@ -89,21 +52,17 @@ class SiteFetch:
         *,
         allow_private: bool = False,
         resolve: Resolve = resolve_name,
-        limits: FetchLimits = FetchLimits(),
+        limits: FetchLimits = _LIMITS,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Set up what every request follows.
-
-        Args:
-            allow_private: connect to addresses that are not public, too.
-            resolve: looks names up.
-            limits: of one place.
-            tls: whose certificates count; None for those of the public web.
-        """
-        self._allow_private = allow_private
-        self._resolve = resolve
-        self._limits = limits
-        self._given_tls = tls
+        """Set up what every request follows; see ``GuardedFetch``."""
+        super().__init__(
+            user_agent="delist-appeal",
+            allow_private=allow_private,
+            resolve=resolve,
+            limits=limits,
+            tls=tls,
+        )
 
     def get(self, url: str, *, max_bytes: int) -> tuple[str, bytes]:
         """Fetch content type and the first bytes of what a URL answers with status 200.
@@ -112,83 +71,19 @@ class SiteFetch:
             ProofError: anything else; says what, and names no address.
         """
         first = url
-        with Deadline(self._limits.deadline_s) as deadline:
+        with Deadline(self.limits.deadline_s) as deadline:
             for _ in range(_MAX_REDIRECTS + 1):
-                response, body = self._ask(url, max_bytes, deadline)
-                if response.status_code == _OK:
+                try:
+                    response, body = self.ask(url, max_bytes=max_bytes, deadline=deadline)
+                except FetchError as error:
+                    raise ProofError(str(error)) from None
+                if response.status_code == OK:
                     kind = response.headers.get("content-type", "").partition(";")[0]
                     return kind.strip().lower(), body
-                if response.status_code not in _REDIRECTS:
+                if response.status_code not in REDIRECTS:
                     raise ProofError(f"answered {response.status_code}")
                 url = _next_url(first, url, response.headers.get("location", ""))
         raise ProofError("too many redirects")
-
-    def _ask(self, url: str, max_bytes: int, deadline: Deadline) -> tuple[httpx2.Response, bytes]:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        failure = ProofError("the name has no address")
-        for address in self._addresses(host, port)[:_MAX_ADDRESSES]:  # (1)
-            if deadline.passed:
-                break
-            try:
-                return self._ask_at(address, url, max_bytes, deadline)
-            except httpx2.ConnectError:
-                failure = ProofError("no connection")
-            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-                failure = ProofError(f"no whole answer ({type(error).__name__})")
-                break
-        if deadline.passed:
-            raise ProofError(f"no whole answer within {self._limits.deadline_s:g} s")
-        raise failure
-
-    def _addresses(self, host: str, port: int) -> Sequence[str]:
-        if not self._allow_private:
-            try:
-                check_host(host)
-            except AddressRefusedError as error:
-                raise ProofError(str(error)) from None
-        try:
-            found = self._resolve(host, port)
-        except (OSError, UnicodeError):
-            raise ProofError("the name has no address") from None
-        if not self._allow_private and not all(map(is_public, found)):
-            raise ProofError("the host is not a public address")
-        return found
-
-    def _ask_at(
-        self, address: str, url: str, max_bytes: int, deadline: Deadline
-    ) -> tuple[httpx2.Response, bytes]:
-        parts = urlsplit(url)
-        with (
-            httpx2.Client(
-                verify=self._tls, trust_env=False, timeout=self._limits.timeout_s
-            ) as client,
-            client.stream(
-                "GET",
-                httpx2.URL(url).copy_with(host=address),
-                headers={
-                    "Host": parts.netloc.rpartition("@")[2],
-                    "Accept-Encoding": "identity",
-                    "User-Agent": "delist-appeal",
-                },
-                # The certificate has to be the name's, whatever address it was found at.
-                extensions={"trace": deadline.note, "sni_hostname": parts.hostname},
-                follow_redirects=False,
-            ) as response,
-        ):
-            body = b""
-            if response.status_code == _OK:
-                for chunk in response.iter_raw():  # (3)
-                    body += chunk
-                    if len(body) >= max_bytes or deadline.passed:
-                        break
-            if deadline.passed:
-                raise httpx2.ReadTimeout("deadline")
-            return response, body[:max_bytes]
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        return self._given_tls or httpx2.create_ssl_context(trust_env=False)
 
 
 def find_proof(image_url: str, is_token: Callable[[str], bool], fetch: SiteFetch) -> Found:
@@ -256,7 +151,7 @@ def _origins(image_url: str) -> list[str]:
 
 
 def _next_url(first: str, url: str, location: str) -> str:
-    """Follow a redirect, if it may be followed.  # (2)."""
+    """Follow a redirect, if it may be followed."""
     try:
         target = canonical_url(urljoin(url, location)) if location else ""
     except (InvalidUrlError, ValueError):
