@@ -21,6 +21,7 @@ from delist.casework.views import Rules
 from delist.direct import DirectReports
 from delist.errors import PolicyChangedError
 from delist.feedback import DeliveryReport, submitting
+from delist.fetching import GuardedFetch
 from delist.governance import Governance
 from delist.intake import Intake, IntakeReport
 from delist.model import Case, ErasedRecord, SuppressionRecord
@@ -29,6 +30,7 @@ from delist.policy import Policy, parse_policy
 from delist.reporting import SurvivorReport
 from delist.review import Ruling
 from delist.review.desk import CaseFile, Desk
+from delist.review.viewing import Viewing
 from delist.settings import DelistSettings, load_settings
 from delist.sinks import Sinks
 from delist.store import Database, audit, cases, ledger, outbox, policies, submissions
@@ -162,6 +164,17 @@ class Delist:
             self.database,
             rules=self.rules,
             settings=self.settings.review,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def viewing(self) -> Viewing:
+        """What shows an image to a person."""
+        return Viewing(
+            self.database,
+            GuardedFetch(user_agent=self.settings.crawler.user_agent),
+            self.settings.indexer.hashing,
+            rules=self.rules,
             clock=self.clock,
         )
 

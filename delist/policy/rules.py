@@ -188,6 +188,11 @@ class PeopleRules:
         low=0,
         high=100,
     )
+    decide_unseen: bool = setting(
+        True,
+        "Whether the console lets a person decide from the evidence, without having opened the\n"
+        "image or a near-duplicate: what is not looked at harms nobody who works here.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

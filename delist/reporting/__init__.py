@@ -9,6 +9,7 @@
     helplines.py     who helps, by country
     addresses.py     addresses that do not open
     transparency.py  figures about a period; disclosure.py, charts.py
+    operations.py    figures for those who run the service; waits.py
     dsa.py lumen.py  what databases of statements and notices take; exports.py
 """
 

@@ -1,6 +1,11 @@
-"""Bars as SVG, drawn on the server: no script, colours by the style of the page."""
+"""Charts as SVG, drawn on the server: no script, colours by the style of the page.
+
+Bars lie on one scale from zero; columns stand side by side, one a day, in parts. A table beside
+a chart says the same to whoever does not see it.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from markupsafe import Markup, escape
@@ -8,6 +13,8 @@ from markupsafe import Markup, escape
 _WIDTH, _ROW, _BAR, _LABEL = 420, 46, 16, 16
 _SMALL = 4
 _VALUE = 66
+_SPAN, _TALL, _FOOT, _LEFT = 640, 180, 22, 46
+_LEAST_HEIGHT = 1.5
 
 
 class Bar(Protocol):
@@ -52,3 +59,71 @@ def _bar(number: int, row: Bar, most: int) -> Markup:
         top + _LABEL + 17,
         row.shown,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column.
+
+    Attributes:
+        label: beneath it.
+        parts: from the bottom up: class of the style, and height.
+        told: what a pointer that rests on it is told.
+    """
+
+    label: str
+    parts: Sequence[tuple[str, float]]
+    told: str
+
+
+def columns(title: str, entries: Sequence[Column], *, most: str, top: float) -> Markup:
+    """Draw columns from zero to ``top``, which is written as ``most``."""
+    top = top or 1
+    wide = (_SPAN - _LEFT) / max(1, len(entries))
+    drawn = Markup().join(
+        _column(number, entry, wide, top, is_named=number % 7 == len(entries) % 7)
+        for number, entry in enumerate(entries)
+    )
+    return Markup(
+        '<svg viewBox="0 0 {} {}" role="img" aria-label="{}">'
+        '<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}"/>'
+        '<line class="grid" x1="{}" x2="{}" y1="8" y2="8"/>'
+        '<text class="small-text" x="{}" y="12" text-anchor="end">{}</text>'
+        '<text class="small-text" x="{}" y="{}" text-anchor="end">0</text>{}</svg>'
+    ).format(
+        _SPAN,
+        _TALL + _FOOT,
+        title,
+        _LEFT,
+        _SPAN,
+        _TALL,
+        _TALL,
+        _LEFT,
+        _SPAN,
+        _LEFT - 6,
+        most,
+        _LEFT - 6,
+        _TALL,
+        drawn,
+    )
+
+
+def _column(number: int, entry: Column, wide: float, top: float, *, is_named: bool) -> Markup:
+    left, foot, parts = _LEFT + number * wide, float(_TALL), []
+    for style, value in entry.parts:
+        height = max(_LEAST_HEIGHT, (_TALL - 8) * min(value, top) / top) if value else 0.0
+        foot -= height
+        if height:
+            parts.append(
+                Markup(
+                    '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
+                ).format(style, left + wide * 0.12, foot, wide * 0.76, height)
+            )
+    name = (
+        Markup('<text class="small-text" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
+            left + wide / 2, _TALL + 16, entry.label
+        )
+        if is_named
+        else Markup()
+    )
+    return Markup("<g><title>{}</title>{}</g>{}").format(entry.told, Markup().join(parts), name)

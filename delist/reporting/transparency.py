@@ -17,6 +17,7 @@ from delist.model import RecordState, Verdict
 from delist.reporting import charts, pages
 from delist.reporting.disclosure import LEAST, publish, quantile_s, total, whole_months
 from delist.reporting.languages import language
+from delist.reporting.waits import feed_to_suppression
 from delist.store import Database, figures
 from delist.store.figures import FirstRecord, Period
 from indexer.model import SignalEventKind
@@ -129,7 +130,7 @@ def transparency_report(
             ),
             _lifted_group(lifted),
         )
-        waits = _feed_to_suppression(store, txn, first)
+        waits = [wait.time for wait in feed_to_suppression(store, txn, first)]
         times = (
             _times("feed_to_suppression", "From report to out of results", waits),
             _times(
@@ -279,24 +280,6 @@ def _group(
     )
     at_least = total([figure.count for figure in published]) if adds_up else None
     return Group(key=key, title=title, note=note, figures=published, at_least=at_least)
-
-
-def _feed_to_suppression(
-    store: Store, txn: lmdb.Transaction, first: Sequence[FirstRecord]
-) -> list[timedelta]:
-    """How long it took from when both signal and image were known.
-
-    What has left the store since, a withdrawn signal or a changed image, has no time any more.
-    """
-    found = []
-    for record in first:
-        signal = store.signals.find(txn, bytes.fromhex(record.signal_key))
-        image = store.images.find(txn, bytes.fromhex(record.image_key))
-        if signal is not None and image is not None:
-            known = max(signal.added_at, image.hashed_at)
-            if known <= record.effective_at:
-                found.append(record.effective_at - known)
-    return found
 
 
 def _times(key: str, label: str, times: Sequence[timedelta]) -> Times:

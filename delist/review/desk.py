@@ -28,6 +28,7 @@ from delist.rulings import person_key
 from delist.settings import ReviewSettings
 from delist.store import Database, audit, cases, ledger, queue
 from delist.store.blind import CASE_VIEWED, open_for
+from delist.store.queue import Counts
 from indexer.store import Store
 
 _MOST_MEMBERS = 1_000
@@ -113,18 +114,39 @@ class Desk:
                         group_size=size,
                     )
 
+    def counts(self) -> Counts:
+        """Count what waits."""
+        with self._database.read() as connection:
+            return queue.counts(connection, now=self._clock())
+
+    def held(self, actor: str) -> list[str]:
+        """List the cases that a person is at work on now."""
+        with self._database.read() as connection:
+            return queue.held_by(connection, actor, now=self._clock())
+
     def claim_next(self, actor: str) -> CaseView | None:
         """Take the first case of the queue that this person can decide, and show it.
 
         None when nothing is left for them.
         """
+        case_id = self.take_next(actor)
+        return None if case_id is None else self.show(case_id, actor)
+
+    def take_next(self, actor: str) -> str | None:
+        """Take the first case of the queue that this person can decide; nothing is shown yet."""
         actor, now = checked_actor(actor), self._clock()
         with self._database.write() as connection:
             case_id = queue.find_next(connection, actor, now=now)
-            if case_id is None:
-                return None
-            self._claim(connection, case_id, actor, now)
-        return self.show(case_id, actor)
+            if case_id is not None:
+                self._claim(connection, case_id, actor, now)
+        return case_id
+
+    def peek(self, actor: str) -> Case | None:
+        """Find what ``take_next`` would take now, for the program to prepare; no view."""
+        actor, now = checked_actor(actor), self._clock()
+        with self._database.read() as connection:
+            case_id = queue.find_next(connection, actor, now=now)
+            return None if case_id is None else get_case(connection, case_id)
 
     def claim(self, case_id: str, actor: str) -> Case:
         """Take a case, or keep it longer.
@@ -204,6 +226,18 @@ class Desk:
             rules=self._rules(),
             now=self._clock(),
         )
+
+    def undo_left_s(self, case_id: str, actor: str) -> int:
+        """Say for how many seconds a person can still take back their decision; 0: not at all.
+
+        Raises:
+            UnknownCaseError: no case has this id.
+        """
+        with self._database.read() as connection:
+            case = get_case(connection, case_id)
+            return undoing.left_s(
+                connection, case, actor, within_s=self._settings.undo_s, now=self._clock()
+            )
 
     def blind_next(self, actor: str) -> CaseView | None:
         """Give a person a decision to make again; None when there is none for them."""

@@ -69,6 +69,15 @@ def undo(
     return outcome.case
 
 
+def left_s(connection: Connection, case: Case, actor: str, *, within_s: int, now: datetime) -> int:
+    """Say for how many seconds a person can still take back their decision; 0: not at all."""
+    try:
+        last = _last_of(connection, case, actor)
+    except UsageError:
+        return 0
+    return max(0, within_s - int((now - last.decided_at).total_seconds()))
+
+
 def _last_of(connection: Connection, case: Case, actor: str) -> Decision:
     given = cases.rulings(connection, case.id, content_sha256=case.content_sha256)
     last = next(reversed(not_taken_back(given)), None)

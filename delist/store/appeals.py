@@ -70,6 +70,13 @@ def every(connection: Connection, *, waiting: bool) -> list[Appeal]:
     return [_appeal(row) for row in connection.execute(chosen)]
 
 
+def of_case(connection: Connection, case_id: str) -> list[Appeal]:
+    """List the appeals about a case, the oldest first."""
+    chosen = select(appeals).where(appeals.c.case_id == case_id)
+    found = connection.execute(chosen.order_by(appeals.c.opened_at, appeals.c.id))
+    return [_appeal(row) for row in found]
+
+
 def count_open(connection: Connection, party: Party, party_key: str) -> int:
     """Count a party's appeals that wait for a decision."""
     return _count(connection, _of(party, party_key), appeals.c.state == AppealState.OPEN.value)

@@ -93,6 +93,22 @@ def after(
         sequence = found[-1].sequence
 
 
+def before(
+    connection: Connection, sequence: int | None, *, subject: str = "", limit: int
+) -> list[AuditEntry]:
+    """Load the entries before a number, or the newest ones, the newest first.
+
+    Raises:
+        LedgerError: an entry holds what no entry says.
+    """
+    chosen = select(audit_log).order_by(audit_log.c.sequence.desc()).limit(limit)
+    if sequence is not None:
+        chosen = chosen.where(audit_log.c.sequence < sequence)
+    if subject:
+        chosen = chosen.where(audit_log.c.subject == subject)
+    return _load(connection, chosen)
+
+
 def verify(connection: Connection) -> int:
     """Check every entry against its hash and the one before it; returns how many there are.
 

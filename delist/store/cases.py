@@ -118,6 +118,17 @@ def every(connection: Connection, *, awaiting_person: bool) -> Iterator[Case]:
         page = connection.execute(behind.limit(_BATCH)).all()
 
 
+def on_site(connection: Connection, site: str, *, limit: int) -> list[Case]:
+    """Load cases of a site, those that wait first, then the newest."""
+    found = connection.execute(
+        select(cases)
+        .where(cases.c.site == site)
+        .order_by(cases.c.awaits_person.desc(), cases.c.opened_at.desc(), cases.c.id)
+        .limit(limit)
+    ).all()
+    return list(_with_matches(connection, found))
+
+
 def supported_by(connection: Connection, signal_keys: Iterable[str]) -> list[Case]:
     """Load the cases that signals stand or stood behind, the oldest first."""
     keys = list(signal_keys)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, distinct, func, select
 
-from delist.model import RecordAction, RecordState, RulingKind
+from delist.model import RecordAction, RecordState, RulingKind, Verdict
 from delist.store.tables import appeals, cases, decisions
 from delist.store.tables import suppression_records as records
 
@@ -95,6 +95,16 @@ def reviewed(connection: Connection, period: Period) -> dict[str, int]:
         .group_by(decisions.c.verdict)
     )
     return {str(row[0]): int(row[1]) for row in found}
+
+
+def reviewed_at(connection: Connection, period: Period) -> list[tuple[datetime, Verdict]]:
+    """List times and verdicts of the same decisions."""
+    found = connection.execute(
+        select(decisions.c.decided_at, decisions.c.verdict).where(
+            _by_a_person(), period.holds(decisions.c.decided_at)
+        )
+    )
+    return [(row.decided_at, Verdict(row.verdict)) for row in found]
 
 
 def appealed(connection: Connection, period: Period) -> dict[str, int]:

@@ -1,12 +1,79 @@
 """The queue of cases that wait for a person: who is next, and who is at work on what."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select, update
 
 from delist.model import Case, CaseState, Verdict
 from delist.store.tables import cases, decisions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Cases that wait for a person.
+
+    Attributes:
+        overdue: whose 48 hours are over.
+        shown: whose image is in results still.
+        hidden: whose image is suppressed provisionally.
+        second: one person's verdict needs a second one.
+        disputed: two people disagree.
+        taken: somebody is at work on them now.
+        oldest_at: since when the oldest one waits.
+    """
+
+    waiting: int
+    overdue: int
+    shown: int
+    hidden: int
+    second: int
+    disputed: int
+    taken: int
+    oldest_at: datetime | None
+
+
+def counts(connection: Connection, *, now: datetime) -> Counts:
+    """Count the cases that wait for a person."""
+    row = connection.execute(
+        select(
+            func.count(),
+            _number(cases.c.deadline_at <= now),
+            _number(cases.c.state == CaseState.OPEN.value),
+            _number(cases.c.state == CaseState.SUPPRESSED.value),
+            _number(cases.c.pending.is_not(None)),
+            _number(cases.c.disputed),
+            _number(cases.c.claimed_until > now),
+            func.min(cases.c.opened_at),
+        ).where(cases.c.awaits_person)
+    ).one()
+    numbers = [int(value or 0) for value in row[:7]]
+    waiting, overdue, shown, hidden, second, disputed, taken = numbers
+    return Counts(
+        waiting=waiting,
+        overdue=overdue,
+        shown=shown,
+        hidden=hidden,
+        second=second,
+        disputed=disputed,
+        taken=taken,
+        oldest_at=row[7],
+    )
+
+
+def opened_at(connection: Connection) -> list[datetime]:
+    """List since when cases wait for a person."""
+    return list(connection.scalars(select(cases.c.opened_at).where(cases.c.awaits_person)))
+
+
+def held_by(connection: Connection, actor: str, *, now: datetime) -> list[str]:
+    """List the cases that a person is at work on now."""
+    chosen = select(cases.c.id).where(
+        cases.c.claimed_until > now, func.lower(cases.c.claimed_by) == func.lower(actor)
+    )
+    return list(connection.scalars(chosen.order_by(cases.c.queue_at, cases.c.id)))
 
 
 def find_next(connection: Connection, actor: str, *, now: datetime) -> str | None:
@@ -72,3 +139,7 @@ def _has_spoken(actor: str) -> ColumnElement[bool]:
 
 def _unlike(column: ColumnElement[str], actor: str) -> ColumnElement[bool]:
     return func.lower(column) != func.lower(actor)
+
+
+def _number(condition: ColumnElement[bool]) -> Any:  # noqa: ANN401 - an SQL expression
+    return func.sum(case((condition, 1), else_=0))

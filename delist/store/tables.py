@@ -453,6 +453,7 @@ audit_log = Table(
     Column("detail", Text, nullable=False),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+    Index(None, "actor", "at"),
 )
 
 audit_head = Table(

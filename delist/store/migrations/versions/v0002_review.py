@@ -262,6 +262,7 @@ def _audit_log() -> None:
         sa.PrimaryKeyConstraint("sequence", name="pk_audit_log"),
     )
     op.create_index("ix_audit_log_subject", "audit_log", ["subject"])
+    op.create_index("ix_audit_log_actor_at", "audit_log", ["actor", "at"])
     op.create_table(
         "audit_head",
         sa.Column("id", sa.Integer, autoincrement=False, nullable=False),
