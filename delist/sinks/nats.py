@@ -25,6 +25,7 @@ from delist.consumers import Instruction, document
 from delist.errors import SinkError, SinkRefusalError
 from delist.sinks.http import read_secret
 from delist.sinks.jetstream import FAULTS, Publisher, check_encrypted, raise_named, tls_context
+from delist.sinks.nats_credentials import read_credentials
 from delist.sinks.port import KEYED, Place, check_urls
 from indexer.errors import SettingsError
 from indexer.settings import is_loopback, setting
@@ -193,9 +194,10 @@ class NatsSink:
         failure: Exception = TimeoutError()
         for server in self._settings.servers:
             client = Client()
+            options = self._options(server, client)
             try:
                 async with asyncio.timeout(self._settings.timeout_s):
-                    await client.connect(servers=[server], **self._options(server, client))
+                    await client.connect(servers=[server], **options)
                 check_encrypted(server, client)
             except (*FAULTS, SinkError) as error:
                 failure = error
@@ -209,6 +211,8 @@ class NatsSink:
         options: dict[str, Any] = {
             "name": "delist",
             "allow_reconnect": False,
+            "max_reconnect_attempts": 1,
+            "reconnect_time_wait": 0,
             "connect_timeout": settings.timeout_s,
             "error_cb": _ignore,  # the default one logs what the server says
         }
@@ -225,8 +229,9 @@ class NatsSink:
         if server.startswith("tls:") or settings.ca_file is not None:
             options["tls"] = tls_context(settings.ca_file)
         if settings.credentials_file is not None:
-            read_secret(settings.credentials_file)  # that it can be read
-            options["user_credentials"] = str(settings.credentials_file)
+            credentials = read_credentials(settings.credentials_file)
+            options["user_jwt_cb"] = credentials.token
+            options["signature_cb"] = credentials.sign
         if settings.token_file is not None:
             options["token"] = secret(settings.token_file)
         if settings.password_file is not None:
