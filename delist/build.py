@@ -25,7 +25,10 @@ from delist.fetching import GuardedFetch
 from delist.governance import Governance
 from delist.intake import Intake, IntakeReport
 from delist.model import Case, ErasedRecord, SuppressionRecord
+from delist.people.accounts import Accounts
+from delist.people.second_factor import SecondFactor
 from delist.people.sessions import Sessions
+from delist.people.signing_on import SigningOn
 from delist.policy import Policy, parse_policy
 from delist.reporting import SurvivorReport
 from delist.review import Ruling
@@ -146,6 +149,25 @@ class Delist:
         return Tokens(self.database, clock=self.clock)
 
     @cached_property
+    def people_secret(self) -> bytes:
+        """Seals and signs what people sign on with."""
+        path = self.settings.indexer.data_dir / "secrets" / "people-key"
+        return load_or_create_secret(path)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """Who may sign on, as what."""
+        factor = SecondFactor(self.people_secret)
+        return Accounts(self.database, factor=factor, clock=self.clock)
+
+    @cached_property
+    def signing_on(self) -> SigningOn:
+        """How people sign on."""
+        return SigningOn(
+            self.database, sessions=self.sessions, key=self.people_secret, clock=self.clock
+        )
+
+    @cached_property
     def sessions(self) -> Sessions:
         """Which browsers belong to whom, for how long."""
         web = self.settings.web
@@ -208,7 +230,7 @@ class Delist:
     def create(self) -> None:
         """Create what is missing: both stores and the secrets."""
         _ = self.indexer, self.database, self._access_secret, self._sample_key, self.policy
-        _ = self.ledger_log.key
+        _ = self.ledger_log.key, self.people_secret
 
     def sync_feeds(
         self,

@@ -16,7 +16,11 @@ message here is safe to log and to show.
     ├── SinkError               a sink cannot be reached, or does not do what it should
     ├── QuotaError              too much was asked for in a time; nothing was done
     ├── AccessError             case reference and access code do not fit together
-    ├── FetchError              an address gave no answer that can be used
+    ├── SignOnError             who somebody is could not be shown
+    │   ├── SignOnRefusedError  name, password or code is wrong; never says which
+    │   ├── SignOnDelayedError  too many tries; nothing was looked at
+    │   └── ProviderError       the organisation's sign-on does not answer as it should
+    ├── BusyError               too many at once; it may work in a while
     ├── ProofError              control of a site could not be proved
     ├── ReportError             a report cannot be written in this form here
     ├── LedgerError             the ledger is not what was written
@@ -91,8 +95,43 @@ class AccessError(DelistError):
     """Case reference and access code do not fit together; never says which is wrong."""
 
 
-class FetchError(DelistError):
-    """An address gave no answer that can be used: says why, never names the address."""
+class SignOnError(DelistError):
+    """Who somebody is could not be shown."""
+
+
+class SignOnRefusedError(SignOnError):
+    """Name, password or code is wrong, or the account is disabled; never says which."""
+
+    def __init__(self) -> None:
+        super().__init__("name, password or code is wrong")
+
+
+class SignOnDelayedError(SignOnError):
+    """Too many tries; nothing was looked at.
+
+    Attributes:
+        retry_s: seconds to wait.
+    """
+
+    def __init__(self, retry_s: int) -> None:
+        super().__init__(f"too many tries; wait {retry_s} s")
+        self.retry_s = retry_s
+
+
+class ProviderError(SignOnError):
+    """The organisation's sign-on cannot be reached, or does not answer as it should.
+
+    Attributes:
+        code: what is wrong, as a constant that may be logged.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"the organisation's sign-on cannot be used: {code}")
+        self.code = code
+
+
+class BusyError(DelistError):
+    """Too many at once; it may work in a while."""
 
 
 class ProofError(DelistError):

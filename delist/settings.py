@@ -195,6 +195,50 @@ class WebSettings:
     session_hours: int = setting(
         10, "Hours after which a person has to sign on again in any case.", low=1, high=168
     )
+    sign_ons_per_minute: int = setting(
+        20, "Most tries of one network, in a minute, to sign on with an account.", low=1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OidcSettings:
+    """[web.oidc]: people sign on at the organisation (OpenID Connect), beside local accounts."""
+
+    issuer: str = setting(
+        "",
+        "The issuer, https://...; empty: local accounts only. Register .../login/oidc/back there.",
+    )
+    client_id: str = setting("", "What the issuer knows this installation as.")
+    client_secret_file: Path | None = setting(None, "A file that holds the client's secret.")
+    scopes: str = setting("openid profile email", "What is asked for.")
+    name_claim: str = setting("email", "The claim that names people in the audit log.")
+    role_claim: str = setting("groups", "The claim that holds a person's groups.")
+    leads: tuple[str, ...] = setting(
+        (),
+        "Groups whose members are leads. Of several roles the first counts: lead, reviewer,\n"
+        "auditor, admin. Who is in none may not sign on.",
+    )
+    reviewers: tuple[str, ...] = setting((), "Groups whose members are reviewers.")
+    auditors: tuple[str, ...] = setting((), "Groups whose members are auditors.")
+    admins: tuple[str, ...] = setting((), "Groups whose members are administrators.")
+    domains: tuple[str, ...] = setting(
+        (), "Domains of e-mail addresses that may sign on; empty: all that the issuer lets in."
+    )
+
+    def load_secret(self) -> str:
+        """Read the client's secret; empty without a file (a public client).
+
+        Raises:
+            SettingsError: the file cannot be read; never says what it holds.
+        """
+        if self.client_secret_file is None:
+            return ""
+        try:
+            return self.client_secret_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise SettingsError(
+                f"web.oidc.client_secret_file: {self.client_secret_file} cannot be read"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +277,7 @@ class DelistSettings:
     consumers: ConsumerSettings = ConsumerSettings()
     sinks: tuple[SinkTable, ...] = ()
     web: WebSettings = WebSettings()
+    oidc: OidcSettings = OidcSettings()
     jobs: JobSettings = JobSettings()
 
     def load_policy(self) -> Policy:
@@ -257,14 +302,20 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
     ("ledger", LedgerSettings),
     ("consumers", ConsumerSettings),
     ("web", WebSettings),
+    ("web.oidc", OidcSettings),
     ("jobs", JobSettings),
 )
-_KNOWN = frozenset(INDEXER_SECTIONS) | {name for name, _ in _SECTIONS} | {"sinks"}
+_HERE = frozenset(name for name, _ in _SECTIONS if "." not in name)
+_KNOWN = frozenset(INDEXER_SECTIONS) | _HERE | {"sinks"}
 _SINK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 _POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 _SECRET_WORDS = frozenset({"password", "sslpassword"})
-_EXAMPLES = {"file": "policy.toml", "url_file": "/run/secrets/delist-database"}
+_EXAMPLES = {
+    "file": "policy.toml",
+    "url_file": "/run/secrets/delist-database",
+    "client_secret_file": "/run/secrets/delist-oidc",
+}
 _POLICY_LINE = 'file = "policy.toml"'
 
 _HEAD = """\
@@ -313,6 +364,13 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
     _check_database(database)
     ledger = read_section(LedgerSettings, table, "ledger", base_dir=base_dir)
     _check_origin(ledger.origin)
+    web = table.get("web", {})
+    oidc = OidcSettings()
+    if isinstance(web, dict):
+        web = dict(web)
+        given = {"web.oidc": web.pop("oidc", {})}
+        oidc = read_section(OidcSettings, given, "web.oidc", base_dir=base_dir)
+        _check_oidc(oidc)
     return DelistSettings(
         indexer=read_indexer_settings(table, base_dir=base_dir, data_dir=data_dir),
         database=database,
@@ -323,7 +381,8 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         ledger=ledger,
         consumers=read_section(ConsumerSettings, table, "consumers", base_dir=base_dir),
         sinks=_read_sinks(table.get("sinks", {}), base_dir=base_dir),
-        web=read_section(WebSettings, table, "web", base_dir=base_dir),
+        web=read_section(WebSettings, table | {"web": web}, "web", base_dir=base_dir),
+        oidc=oidc,
         jobs=read_section(JobSettings, table, "jobs", base_dir=base_dir),
     )
 
@@ -362,6 +421,27 @@ def _check_database(settings: DatabaseSettings) -> None:
     words = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
     if parts.password or parts.fragment or words & _SECRET_WORDS:
         raise SettingsError("database.url: a password must stand in a file; use url_file")
+
+
+def _check_oidc(settings: OidcSettings) -> None:
+    if not settings.issuer:
+        return
+    if not is_private_enough(settings.issuer):
+        raise SettingsError("web.oidc.issuer: an address https://... is needed")
+    if not settings.client_id:
+        raise SettingsError("web.oidc.client_id: is missing")
+
+
+def is_private_enough(url: str) -> bool:
+    """Say whether nobody between us and an address can read along: TLS, or this machine."""
+    try:
+        parts = urlsplit(url)
+        loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    except ValueError:
+        return False
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and loopback)
+    )
 
 
 def _check_origin(origin: str) -> None:

@@ -18,6 +18,7 @@ import typer
 
 from crawler.errors import CrawlerError, CrawlSettingsError
 from delist.cli import (
+    accounts,
     appeals,
     audit,
     banks,
@@ -57,7 +58,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    serving_http, tokens,
+    serving_http, tokens, accounts,
     service, feeds, images, cases, suppressions, survivors, reports, audit, appeals, policies,
     brakes, banks, upkeep, bench, evaluating, direct, consumers, sinks,
 ):  # fmt: skip

@@ -132,6 +132,11 @@ class Sessions:
             table.change_session(connection, token_hash, notice="")
         return held.notice
 
+    def tell(self, token: str, notice: str) -> None:
+        """Let the next page of a session say something."""
+        with self._database.write() as connection:
+            table.change_session(connection, _hash(token), notice=notice)
+
     def of(self, person: Person) -> list[Session]:
         """List a person's open sessions, the newest first."""
         now = self._clock()
@@ -164,7 +169,7 @@ class Sessions:
 
 def is_csrf(session: Session, given: str) -> bool:
     """Say whether a form was made for this session; compares in constant time."""
-    return hmac.compare_digest(session.csrf.encode(), given.encode())
+    return hmac.compare_digest(session.csrf.encode(), given.encode(errors="replace"))
 
 
 def person_of(held: HeldPerson, signed_on_by: SignOn) -> Person:

@@ -15,13 +15,16 @@ from delist.web.api import appeals, cases, health, images, log, results, signals
 from delist.web.api.shapes import only_known_queries
 from delist.web.bodies import Bodies
 from delist.web.headers import SecurityHeaders
+from delist.web.limits import RateLimiter
 from delist.web.metrics import Measuring, Metrics
+from delist.web.people import login, me
+from delist.web.people.provider import Provider
 from delist.web.ready import Readiness
 from delist.web.tokens import Authentication
 from delist.web.work import HashingPool
 from indexer.comparing import processors
 
-_ROUTERS = (health, images, results, log, cases, appeals, signals)
+_ROUTERS = (health, images, results, log, cases, appeals, signals, login, me)
 _API, _METRICS = "/v1", "/metrics"
 
 
@@ -31,7 +34,7 @@ def create_app(delist: Delist) -> FastAPI:
     ``app.state`` has ``delist``, ``pool``, ``results``, ``readiness``, ``metrics`` and
     ``stopping``, an event that ends what waits.
     """
-    settings = delist.settings.web
+    settings, oidc = delist.settings.web, delist.settings.oidc
     app = FastAPI(
         title="Delist",
         version=version("delist"),
@@ -54,6 +57,10 @@ def create_app(delist: Delist) -> FastAPI:
         "results": delist.suppression_filter(),
         "readiness": readiness,
         "metrics": Metrics(delist, readiness),
+        "provider": Provider(oidc, key=delist.people_secret) if oidc.issuer else None,
+        "sign_on_limit": RateLimiter(
+            per_s=settings.sign_ons_per_minute / 60, burst=settings.sign_ons_per_minute
+        ),
         "stopping": threading.Event(),
         "waiting": set(),
     }

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from delist.errors import (
     AccessError,
+    BusyError,
     DatabaseError,
     DelistError,
     PolicyChangedError,
@@ -55,6 +56,7 @@ _KNOWN: tuple[tuple[type[Exception], int, str], ...] = (
     (UnknownAppealError, 404, "unknown_appeal"),
     (UnknownRecordError, 404, "unknown_record"),
     (UnknownConsumerError, 404, "unknown_consumer"),
+    (BusyError, 503, "busy"),
     (QuotaError, 429, "quota_spent"),
     (AccessError, 403, "access_refused"),
     (ProofError, 409, "not_proved"),

@@ -68,7 +68,7 @@ def signed_on(*roles: Role) -> Callable[[Request], Awaitable[Person]]:
     """
 
     async def dependency(request: Request) -> Person:
-        session = await _session(request)
+        session = await run_in_threadpool(find_session, request)
         changes = request.method not in _SAFE
         if changes:
             _check_origin(request, strictly=False)  # (3)
@@ -82,6 +82,18 @@ def signed_on(*roles: Role) -> Callable[[Request], Awaitable[Person]]:
         return session.person
 
     return dependency
+
+
+async def signed_on_or_none(request: Request) -> Person | None:
+    """Return who has signed on, None where nobody has; the form is checked all the same.
+
+    Raises:
+        ForgedForm: see there.
+    """
+    try:
+        return await signed_on()(request)
+    except SignOnNeeded:
+        return None
 
 
 async def form_guard(request: Request) -> None:
@@ -114,10 +126,11 @@ def safe_next(given: str) -> str:
     return given if plain and ours and not around else _HERE
 
 
-async def _session(request: Request) -> Session | None:
+def find_session(request: Request) -> Session | None:
+    """Find the open session of a browser; for pages that are there without one too."""
     delist: Delist = request.app.state.delist
     token = token_of(request)
-    return await run_in_threadpool(delist.sessions.find, token) if token else None
+    return delist.sessions.find(token) if token else None
 
 
 def _remember(request: Request, session: Session) -> None:
