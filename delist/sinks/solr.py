@@ -170,6 +170,7 @@ class Solr:
                 "rows": str(_HITS),
                 "sort": f"{settings.id_field} asc",
                 "cursorMark": cursor,
+                "expandMacros": "false",  # `${...}` in a value would be taken for a parameter
                 "shards.tolerant": "false",
                 "wt": "json",
             }

@@ -47,7 +47,16 @@ HOSTILE_IDS = [
         "a/b",
         "?q#f",
     ),
-    *("..x", "``x,`y", "{!term f=id v=$v1}", '"}}\n{"delete":{"_id":"plain"}}', "*", "$v0"),
+    *(
+        "..x",
+        "``x,`y",
+        "{!term f=id v=$v1}",
+        '"}}\n{"delete":{"_id":"plain"}}',
+        "*",
+        "$v0",
+        "${q}",
+        "a${vt0}b",
+    ),
     "z" * 500,
 ]
 

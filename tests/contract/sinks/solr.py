@@ -2,7 +2,8 @@
 
 What it keeps of the documented behaviour: a search sees only what was committed; an update with
 ``_version_`` 1 of a document that is not there fails with 409, and with it all that follow; a
-value of a query is what its parameter holds; cursors need the unique key in the order.
+value of a query is what its parameter holds, once macros in it were expanded; cursors need the
+unique key in the order.
 """
 
 import json
@@ -30,6 +31,7 @@ FIELDS: list[dict[str, Any]] = [
     {"name": "body_words", "type": "text_general", "indexed": True, "stored": False},
 ]
 _TERM = re.compile(r"\{!term f=(\w+) v=\$(\w+)\}")
+_MACRO = re.compile(r"\$\{(\w+)[^}]*\}")
 _ANY = re.compile(r"\{!bool( should=\$\w+)+\}")
 
 
@@ -158,6 +160,8 @@ class Receiver(Front):
         return 200, {"adds": adds} if params.get("versions") == "true" else {}
 
     def _select(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        if form.get("expandMacros") != "false":
+            form = {key: _MACRO.sub(lambda m: form.get(m[1], ""), form[key]) for key in form}
         assert _ANY.fullmatch(form["q"]), form["q"]
         assert form["sort"] == "id asc"
         found: set[str] = set()
