@@ -41,12 +41,11 @@ class RateLimiter:
             self._put(key, empty_at)
             return 0.0
 
-    def peek(self, key: str, *, now_s: float | None = None) -> float:
-        """Say how long to wait for a unit, and take none."""
-        now_s = monotonic() if now_s is None else now_s
+    def give_back(self, key: str) -> None:
+        """Give back a unit that was taken in vain."""
         with self._lock:
-            empty_at = max(now_s, self._empty_at.get(key, now_s)) + self._interval_s
-        return max(0.0, empty_at - now_s - self._tolerance_s)
+            if key in self._empty_at:
+                self._empty_at[key] -= self._interval_s
 
     def _put(self, key: str, empty_at: float) -> None:
         self._empty_at[key] = empty_at

@@ -28,9 +28,11 @@ from delist.errors import UsageError
 from delist.logs import configure_logs
 from delist.settings import WebSettings
 from delist.web.headers import set_headers
-from delist.web.problems import Problem, response
+from delist.web.problems import Problem, busy, response
 
 _KEEP_ALIVE_S = 5
+_LOADING_S = 60
+"""A worker that says nothing for so long is replaced; loading compiled code takes seconds."""
 _GRACE_S = 5
 _BACKLOG = 1024
 _SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
@@ -51,6 +53,12 @@ class AppFactory:
         return create_app(Delist.open(self.config, data_dir=self.data_dir))
 
 
+class _Config(Config):
+    """uvicorn's, and the most connections: its own limit answers without our headers."""
+
+    connections = 1
+
+
 class Http(H11Protocol):
     """One connection.
 
@@ -63,8 +71,11 @@ class Http(H11Protocol):
     _slow: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as the base
-        """Wait for the first request, and not for long."""
+        """Wait for the first request, and not for long; one connection too many is not kept."""
         super().connection_made(transport)
+        if len(self.connections) > getattr(self.config, "connections", len(self.connections)):
+            self._refuse(busy("too_many_connections", "try again later"))
+            return
         self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -87,13 +98,7 @@ class Http(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP; it is not repeated."""
         del msg
-        answer = response(Problem(HTTPStatus.BAD_REQUEST, "invalid_http"))
-        set_headers(MutableHeaders(raw=answer.raw_headers), tls=False)
-        headers = [*answer.raw_headers, (b"connection", b"close")]
-        head = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
-        for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
-            self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        self._refuse(Problem(HTTPStatus.BAD_REQUEST, "invalid_http"))
 
     def shutdown(self) -> None:
         """End what waits for news."""
@@ -101,6 +106,17 @@ class Http(H11Protocol):
         if isinstance(stopping, threading.Event):
             stopping.set()
         super().shutdown()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer without asking the app, and close."""
+        answer = response(problem)
+        set_headers(MutableHeaders(raw=answer.raw_headers), tls=False)
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        reason = HTTPStatus(problem.status_code).phrase.encode()
+        head = h11.Response(status_code=problem.status_code, headers=headers, reason=reason)
+        for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _wait_for_headers(self) -> None:
         self._stop_waiting()
@@ -155,7 +171,7 @@ def configure(
     app: Callable[[], FastAPI], settings: WebSettings, *, workers: int = 1, http: type[Http] = Http
 ) -> Config:
     """Say how uvicorn is to run the app that a function makes."""
-    return Config(
+    config = _Config(
         app,
         factory=True,
         http=http,
@@ -168,8 +184,10 @@ def configure(
         date_header=True,
         proxy_headers=bool(settings.proxies),
         forwarded_allow_ips=list(settings.proxies),
-        limit_concurrency=settings.connections,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
+        timeout_worker_healthcheck=_LOADING_S,
         backlog=_BACKLOG,
     )
+    config.connections = settings.connections
+    return config

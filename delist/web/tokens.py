@@ -105,13 +105,16 @@ class Authentication:
     async def _ask(self, text: str, key: bytes, scope: Scope, now: datetime) -> _Known:
         client = scope.get("client")
         network = network_of(client[0] if client else "")
-        if key not in self._known:
-            _wait(self._wrong.peek(network))  # (2)
+        is_new = key not in self._known
+        if is_new:
+            # (2) Taken before looking up: many at once must not all be looked up.
+            _wait(self._wrong.take(network))
         token = await run_in_threadpool(self._tokens.find, text)
         if token is None:
             self._known.pop(key, None)
-            _wait(self._wrong.take(network))
             raise Problem(401, "wrong_token", "this token opens nothing", headers=_CHALLENGE)
+        if is_new:
+            self._wrong.give_back(network)
         await run_in_threadpool(self._tokens.note_use, token)
         self._known[key] = known = _Known(token, now)  # (3)
         self._known.move_to_end(key)

@@ -32,6 +32,7 @@ class Web:
             delist.settings, indexer=indexer, web=WebSettings(hash_threads=2, **settings)
         )  # type: ignore[arg-type]
         self.app: FastAPI = create_app(delist)
+        self.apps = [self.app]
         self.client = TestClient(self.app, client=("203.0.113.5", 5000))
         self.client.__enter__()
 
@@ -45,9 +46,15 @@ class Web:
         """Make a token; returns the headers of who calls with it."""
         return self.token(*scopes, name=name)[1]
 
+    def client_of_new_app(self) -> TestClient:
+        """Make another app on the same stores, which has looked at nothing yet; a client of it."""
+        self.apps.append(create_app(self.world.delist))
+        return TestClient(self.apps[-1])
+
     def close(self) -> None:
         self.client.__exit__()
-        self.app.state.results.close()
+        for app in self.apps:
+            app.state.results.close()
         self.world.close()
 
 

@@ -1,5 +1,6 @@
 """The HTTP API: who may call what, what an answer tells, and what an error repeats."""
 
+import json
 import re
 import tempfile
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from delist.cli import main
 from delist.consumers import ConsumerKey
 from delist.model import CaseState
 from delist.ops.pictures import draw_photo, encode
@@ -18,7 +20,7 @@ from delist.tokens import TokenScope
 from delist.web.app import api_routes, create_app, needs_token
 from delist.web.headers import API_POLICY, PAGE_POLICY
 from indexer.hashing import hash_image
-from tests.fakes.delisting import digest_of, image_near
+from tests.fakes.delisting import FEED, digest_of, image_near
 from tests.fakes.web import EVERYTHING, Web, opened
 
 ROOT = Path(__file__).parents[2]
@@ -451,3 +453,65 @@ def test_metrics_count_by_route_and_never_name_a_path(fresh: Web) -> None:
     assert wanted in text
     assert "delist_cases_awaiting_person 1.0" in text
     assert MARK not in text
+
+
+def test_readiness_names_the_part_and_no_feed(tmp_path: Path) -> None:
+    """Without a sync, and long after one, a process is not ready; operators see which feed."""
+    with opened(tmp_path / "data") as web:
+        never = web.client.get("/readyz")
+        web.world.offer(NEAR)
+        synced = web.client_of_new_app().get("/readyz")
+        web.world.clock.advance(hours=2)
+        client = web.client_of_new_app()
+        stale = client.get("/readyz")
+        told = client.get("/v1/status", headers=web.headers("admin")).json()
+
+    assert (never.status_code, never.json()["parts"]["feeds"]) == (503, "stale")
+    assert (synced.status_code, synced.json()["ready"]) == (200, True)
+    assert (stale.status_code, stale.json()["parts"]["feeds"]) == (503, "stale")
+    assert FEED not in never.text + synced.text + stale.text
+    assert told["feed_ages_s"][FEED] > 7000
+
+
+def test_a_case_store_that_fails_is_said_to_and_costs_no_more(tmp_path: Path) -> None:
+    """Not ready, and 503 for who calls; a process that answers at all stays alive."""
+    with opened(tmp_path / "data") as web:
+        headers = web.headers("serve")
+        web.world.delist.database.close()
+        for path in web.world.delist.database.data_dir.glob("delist.sqlite3*"):
+            path.unlink()
+        (web.world.delist.database.data_dir / "delist.sqlite3").write_bytes(b"broken" * 1000)
+        client = web.client
+        ready = client.get("/readyz")
+        asked = client.post("/v1/suppressed", headers=headers, json={"urls": [URL]})
+        alive = client.get("/healthz")
+
+    assert (ready.status_code, ready.json()["parts"]["cases"]) == (503, "failing")
+    assert (asked.status_code, asked.json()["code"]) == (503, "store_unavailable")
+    assert "sqlite" not in asked.text
+    assert alive.status_code == 200
+
+
+def test_tokens_are_made_listed_and_revoked_from_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What opens is shown once; a wrong scope or a time that is over is refused."""
+    base = ["--data-dir", str(tmp_path), "--json", "token"]
+
+    def run(*words: str) -> tuple[int, list[dict[str, Any]]]:
+        code = main([*base, *words])
+        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    code, (made,) = run("add", "crawler", "--scope", "index,serve", "--expires", "2999-01-01")
+    _, listed = run("list")
+    revoked, _ = run("revoke", "crawler")
+    again, _ = run("revoke", "crawler")
+    wrong, _ = run("add", "x", "--scope", "everything")
+    over, _ = run("add", "x", "--scope", "index", "--expires", "2001-01-01")
+    _, last = run("list")
+
+    assert (code, revoked, again, wrong, over) == (0, 0, 2, 2, 2)
+    assert made["token"].startswith(f"delist_{made['id']}_")
+    assert made["scopes"] == ["index", "serve"]
+    assert "token" not in listed[0]
+    assert (listed[0]["state"], last[0]["state"]) == ("valid", "revoked")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from delist.ops.bench.asking import Load, ask
 from delist.tokens import TokenScope
 from tests.fakes.delisting import World
 from tests.fakes.web import Web, opened, served
@@ -118,9 +119,27 @@ def test_a_body_that_comes_too_slowly_is_ended(web: Web, url: str) -> None:
     assert answer.startswith(b"HTTP/1.1 408")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:
+    """It gets 503 and our headers, and takes nothing away from those that are there."""
+    with (
+        opened(tmp_path / "data", connections=2) as web,
+        served(web) as url,
+        httpx2.Client() as first,
+        httpx2.Client() as second,
+    ):
+        before = [client.get(f"{url}/healthz").status_code for client in (first, second)]
+        with closing(connect(url)) as third:
+            answer = read_all(third)
+        after = [client.get(f"{url}/healthz").status_code for client in (first, second)]
+
+    assert (before, after) == ([200, 200], [200, 200])
+
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"content-security-policy" in answer
+
+
 def test_serve_answers_until_sigterm_and_ends_with_exit_code_0(
-    tmp_path: Path, workers: int
+    tmp_path: Path,
 ) -> None:
     """Within seconds, also while a consumer waits for news."""
     with World(tmp_path / "data") as world:
@@ -129,7 +148,7 @@ def test_serve_answers_until_sigterm_and_ends_with_exit_code_0(
         config = world.write_configuration()
     command = [sys.executable, "-m", "delist", "--config", str(config), "--json", "serve"]
     running = subprocess.Popen(
-        [*command, "--port", "0", "--workers", str(workers)],
+        [*command, "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -153,3 +172,21 @@ def test_serve_answers_until_sigterm_and_ends_with_exit_code_0(
     assert took_s < 10
     assert b"Traceback" not in errors
     assert token.encode() not in errors
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_client_of_the_bench_counts_answers_and_failures(web: Web, url: str, right: bool) -> None:
+    """What is no 200 is a failure: refusals are fast, and would pass for speed."""
+    authorization = web.headers("serve" if right else "index")["Authorization"]
+    load = Load(
+        url=url,
+        path="/v1/suppressed",
+        token=authorization.removeprefix("Bearer "),
+        body=b'{"urls": ["https://site.example/"]}',
+        starts_at=0.0,
+        seconds=0.1,
+    )
+    taken, failed = ask(load)
+
+    assert len(taken) > 0
+    assert failed == (0 if right else len(taken))

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -21,6 +21,7 @@ import numpy as np
 
 from delist.build import Delist, FailedSync
 from delist.errors import DelistError, UsageError
+from delist.ops.bench.asking import Load, ask, loaded
 from delist.ops.bench.timing import Say
 from delist.tokens import TokenScope
 from indexer.model import DIGEST_BYTES
@@ -29,8 +30,8 @@ HMA_RATE, HMA_PODS = (450.0, 500.0), 10
 """Requests a second that HMA's README publishes, of so many pods; look-ups of hashes."""
 
 _MOST = 1_000
-_HEAD_S = 2.0
-"""Seconds from starting the clients to the first request."""
+_HEAD_S = 0.3
+"""Seconds in which every client has its work, before all begin at once."""
 _START_S = 60.0
 _CONFIGURATION = """\
 data_dir = "data"
@@ -86,18 +87,6 @@ class ApiReport:
         return self.rate * self.items
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Load:
-    """What one client sends, again and again."""
-
-    url: str
-    path: str
-    token: str
-    body: bytes
-    starts_at: float
-    seconds: float
-
-
 def measure_api(options: ApiOptions, say: Say = lambda _word: None) -> Iterator[ApiReport]:
     """Measure one route after the other.
 
@@ -112,10 +101,12 @@ def measure_api(options: ApiOptions, say: Say = lambda _word: None) -> Iterator[
         config.write_text(_CONFIGURATION)
         say("signals")
         token = _prepare(config, options.signals)
-        with _server(config, options.workers) as url:
+        clients = multiprocessing.get_context("spawn").Pool(options.clients)
+        with clients, _server(config, options.workers) as url:
+            clients.map(loaded, range(options.clients), chunksize=1)
             for what, path, items, document in _requests(options.batch):
                 say(what)
-                load = _Load(
+                load = Load(
                     url=url,
                     path=path,
                     token=token,
@@ -123,7 +114,9 @@ def measure_api(options: ApiOptions, say: Say = lambda _word: None) -> Iterator[
                     starts_at=time.time() + _HEAD_S,
                     seconds=options.seconds,
                 )
-                yield _measured(what, items, load, options)
+                yield _measured(
+                    what, items, load, clients.map(ask, [load] * options.clients, chunksize=1)
+                )
 
 
 def _prepare(config: Path, signals: int) -> str:
@@ -148,9 +141,9 @@ def _requests(batch: int) -> Iterator[tuple[str, str, int, object]]:
         yield "digest look-up", "/v1/digests/check", number, {"digests": digests[:number]}
 
 
-def _measured(what: str, items: int, load: _Load, options: ApiOptions) -> ApiReport:
-    with multiprocessing.get_context("spawn").Pool(options.clients) as pool:
-        found = pool.map(_ask, [load] * options.clients, chunksize=1)
+def _measured(
+    what: str, items: int, load: Load, found: Sequence[tuple[list[float], int]]
+) -> ApiReport:
     times = np.concatenate([np.asarray(taken) for taken, _ in found]) * 1000
     if not len(times):
         raise DelistError("no request was answered in this time; give it more --seconds")
@@ -158,30 +151,11 @@ def _measured(what: str, items: int, load: _Load, options: ApiOptions) -> ApiRep
     return ApiReport(
         what=what,
         items=items,
-        rate=len(times) / options.seconds,
+        rate=len(times) / load.seconds,
         p50_ms=p50,
         p99_ms=p99,
         failed=sum(failed for _, failed in found),
     )
-
-
-def _ask(load: _Load) -> tuple[list[float], int]:
-    """Ask for some seconds; returns how long each answer took in seconds, and how many failed."""
-    parts = urlsplit(load.url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=30)
-    headers = {"Authorization": f"Bearer {load.token}", "Content-Type": "application/json"}
-    taken: list[float] = []
-    failed = 0
-    time.sleep(max(0.0, load.starts_at - time.time()))
-    end = time.perf_counter() + load.seconds
-    while (started := time.perf_counter()) < end:
-        connection.request("POST", load.path, load.body, headers)
-        answer = connection.getresponse()
-        answer.read()
-        taken.append(time.perf_counter() - started)
-        failed += answer.status != 200  # noqa: PLR2004 - HTTP's own
-    connection.close()
-    return taken, failed
 
 
 @contextmanager
@@ -202,6 +176,7 @@ def _server(config: Path, workers: int) -> Iterator[str]:
         with suppress(subprocess.TimeoutExpired):
             running.wait(15)
         running.kill()
+        running.communicate()
 
 
 def _wait_for(url: str) -> None:
