@@ -19,6 +19,7 @@ REASON_DISMISSED = "dismissed_by_review"
 REASON_CONTENT_CHANGED = "content_changed"
 REASON_NEEDS_REVIEW = "basis_needs_review"
 REASON_ON_HOLD = "basis_on_hold"
+REASON_EXPIRED = "not_decided_in_time"
 REASON_URL_MOVED = "url_no_longer_leads_here"
 
 
@@ -28,6 +29,7 @@ class Suppression:
 
     Attributes:
         image_urls: every URL that leads to the image, its own first.
+        expires_at: when it ends unless a person decides; None: not before that.
     """
 
     state: RecordState
@@ -35,6 +37,7 @@ class Suppression:
     image_urls: Sequence[str]
     document_id: str
     content_sha256: str
+    expires_at: datetime | None = None
 
 
 def emit(
@@ -109,6 +112,7 @@ def _suppressions(
             reason_code=REASON_SUPPRESS,
             basis=wanted.basis,
             supersedes="" if held is None else held.id,
+            expires_at=wanted.expires_at,
         )
         if held is None or _says_more(draft, held):
             yield draft
@@ -121,9 +125,12 @@ def _says_more(draft: RecordDraft, held: SuppressionRecord) -> bool:
     keeps naming the version that it was decided under.
     """
     basis = replace(draft.basis, policy_version=held.basis.policy_version)
-    return (draft.state, basis, draft.document_id, draft.content_sha256) != (
+    return (draft.state, basis, *_particulars(draft)) != (
         held.state,
         held.basis,
-        held.document_id,
-        held.content_sha256,
+        *_particulars(held),
     )
+
+
+def _particulars(draft: RecordDraft) -> tuple[object, ...]:
+    return draft.document_id, draft.content_sha256, draft.expires_at

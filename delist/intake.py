@@ -9,7 +9,7 @@ states, taking an entry in twice would change nothing either.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import lmdb
 from sqlalchemy import Connection
@@ -84,6 +84,7 @@ class Intake:
             StoreError, DatabaseError, PolicyChangedError: the batch under way was rolled back.
         """
         report = IntakeReport() if report is None else report
+        self._ask_for_expired(now)
         # Withdrawals first: what is lifted anyway should not be suppressed before.
         # What a match changes (a brake, a verdict on a near-duplicate) is looked at last.
         for take in (self._take_signals, self._take_matches, self._take_reassessments):
@@ -92,6 +93,15 @@ class Intake:
                     report.complete = False
                     return report
         return report
+
+    def _ask_for_expired(self, now: datetime) -> None:
+        """Have those cases looked at again in which time has changed a fact."""
+        days = self._rules.policy.people.provisional_days
+        if days:
+            with self._database.write() as connection:
+                reassessments.ask_for_expired(
+                    connection, before=now - timedelta(days=days), now=now
+                )
 
     def _take_signals(self, report: IntakeReport, *, now: datetime) -> bool:
         """Take in a batch of the signal log: cases of signals that were withdrawn."""

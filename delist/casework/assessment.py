@@ -25,7 +25,7 @@ from delist.casework.facts import Supposed
 from delist.casework.looking import Looker
 from delist.casework.views import Outcome, Rules, View
 from delist.model import Action, Basis, Case, CaseState, Decision, RecordState, Support, Verdict
-from delist.policy import Check
+from delist.policy import Check, acts_until
 from delist.store import acts, cases, reassessments
 from indexer.store import Store
 
@@ -152,9 +152,19 @@ class Assessor(Looker):
                 image_urls=self._urls_of(case),
                 document_id=(record.document_id if record else None) or "",
                 content_sha256=case.content_sha256,
+                expires_at=None if confirmed else self._acts_until(case),
             )
         reason = _lift_reason(case, view.held)
+        if reason == emission.REASON_NEEDS_REVIEW and self._has_expired(case):
+            reason = emission.REASON_EXPIRED
         return emission.emit(self._connection, case.id, wanted, lift_reason=reason, now=self._now)
+
+    def _acts_until(self, case: Case) -> datetime | None:
+        return acts_until(self._facts.acted_at(case), self._policy)
+
+    def _has_expired(self, case: Case) -> bool:
+        until = self._acts_until(case)
+        return until is not None and until <= self._now
 
     def _urls_of(self, case: Case) -> list[str]:
         aliases = self._store.images.aliases(self._image_txn, bytes.fromhex(case.image_key))

@@ -131,8 +131,16 @@ class FactsReader:
             provenance=record.provenance if record else (),
             pages=self._pages(record),
             acted=acted_before,
+            acted_at=self.acted_at(case),
+            now=self._now,
             budget_left=acted_before or self._budget_left(matches),
         )
+
+    def acted_at(self, case: Case) -> datetime | None:
+        """Say when the machine acted first on a case's bytes, where the policy asks for it."""
+        if not self._policy.people.provisional_days:
+            return None
+        return cases.acted_at(self._connection, case.id, content_sha256=case.content_sha256)
 
     def scopes(self, match: CaseMatch) -> list[str]:
         """List what an automatic act on a match counts for in the caps."""

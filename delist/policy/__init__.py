@@ -15,7 +15,7 @@ from delist.policy.facts import (
     SignalFacts,
     SiteFacts,
 )
-from delist.policy.judging import WHOLE_FILE, Proposal, may_act, propose
+from delist.policy.judging import WHOLE_FILE, Proposal, acts_until, may_act, propose
 from delist.policy.pages import urgency
 from delist.policy.rules import DIRECT_FEED, Band, ConfirmedRule, Policy
 from delist.policy.text import annotated_policy, parse_policy, read_policy, read_text
@@ -36,6 +36,7 @@ __all__ = [
     "Says",
     "SignalFacts",
     "SiteFacts",
+    "acts_until",
     "annotated_policy",
     "may_act",
     "parse_policy",

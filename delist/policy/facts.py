@@ -4,6 +4,7 @@ None stands for "nothing can be said", never for a value in anybody's favour.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from delist.model import CaseMatch, Verdict
 from indexer.model import PageMark
@@ -104,6 +105,9 @@ class CaseFacts:
         provenance: marks of origin in the file, such as ``c2pa`` or ``iptc:digitalCapture``.
         pages: what the pages say that show it.
         acted: the machine's act on these bytes is in force.
+        acted_at: when it acted on these bytes first; None for never, or where the policy sets no
+            time for that.
+        now: when this was collected.
         budget_left: the caps for a case reference and for a day allow one more automatic act.
     """
 
@@ -119,4 +123,6 @@ class CaseFacts:
     provenance: tuple[str, ...] = ()
     pages: PageFacts = PageFacts()
     acted: bool = False
+    acted_at: datetime | None = None
+    now: datetime | None = None
     budget_left: bool = True

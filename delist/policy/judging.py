@@ -13,6 +13,7 @@ a person can be shown why. A person's ``not_ncii`` on the same bytes is never ov
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from delist.model import Action, CaseMatch, Verdict
 from delist.policy.checks import Check, Says
@@ -60,7 +61,7 @@ def propose(facts: CaseFacts, policy: Policy) -> Proposal:
             reason=checks[0].text,
             checks=tuple(checks),
         )
-    against_all = list(_about_case(facts, policy))
+    against_all = [*_about_time(facts, policy), *_about_case(facts, policy)]
     checks += against_all
     stopped = next((check for check in against_all if check.says is Says.AGAINST), None)
     first_doubt: Check | None = None
@@ -85,6 +86,17 @@ def propose(facts: CaseFacts, policy: Policy) -> Proposal:
     )
 
 
+def acts_until(acted_at: datetime | None, policy: Policy) -> datetime | None:
+    """Say how long the machine's act holds without a person's decision; None: without an end.
+
+    Args:
+        acted_at: when it acted first on these bytes.
+    """
+    if acted_at is None or not policy.people.provisional_days:
+        return None
+    return acted_at + timedelta(days=policy.people.provisional_days)
+
+
 def may_act(match: CaseMatch, policy: Policy) -> bool:
     """Whether a match could act alone if everything else spoke for it.
 
@@ -107,6 +119,16 @@ def _brake(found: MatchFacts) -> Check:
         text=f"the signal is stopped: {found.signal.brake}",
         signal=found.match.signal_key,
     )
+
+
+def _about_time(facts: CaseFacts, policy: Policy) -> Iterator[Check]:
+    """Whether the machine's act has held for as long as it may without a person."""  # (3)
+    until = acts_until(facts.acted_at, policy)
+    if until is not None and facts.now is not None and until <= facts.now:
+        yield _against(
+            "expired",
+            f"the machine acted {policy.people.provisional_days} days ago, and no person decided",
+        )
 
 
 def _about_case(facts: CaseFacts, policy: Policy) -> Iterator[Check]:

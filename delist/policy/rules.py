@@ -188,6 +188,14 @@ class PeopleRules:
         low=0,
         high=100,
     )
+    provisional_days: int = setting(
+        0,
+        "Days that the machine's act holds while no person decides. After that the result shows\n"
+        "again, and the machine does not act on these bytes any more. 0: it holds until a person\n"
+        "decides, however late: a lapse would expose whoever the clock has failed already.",
+        low=0,
+        high=366,
+    )
     decide_unseen: bool = setting(
         True,
         "Whether the console lets a person decide from the evidence, without having opened the\n"

@@ -100,6 +100,19 @@ def rulings(connection: Connection, case_id: str, *, content_sha256: str) -> lis
     return [_decision(row) for row in found]
 
 
+def acted_at(connection: Connection, case_id: str, *, content_sha256: str) -> datetime | None:
+    """Return when the machine suppressed one content version of a case's image first, or None."""
+    found: datetime | None = connection.scalar(
+        select(func.min(decisions.c.decided_at)).where(
+            decisions.c.case_id == case_id,
+            decisions.c.content_sha256 == content_sha256,
+            decisions.c.kind == RulingKind.POLICY.value,
+            decisions.c.action == Action.SUPPRESS.value,
+        )
+    )
+    return found
+
+
 def every(connection: Connection, *, awaiting_person: bool) -> Iterator[Case]:
     """Iterate over cases: those that wait for a person, as in the queue, or all, by deadline.
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection, Select, delete, exists, func, insert, literal, select
 from sqlalchemy.types import String
 
-from delist.model import CaseState, Support
-from delist.store.tables import UtcDateTime, case_matches, cases, reassessments
+from delist.model import Action, CaseState, RulingKind, Support
+from delist.store.tables import UtcDateTime, case_matches, cases, decisions, reassessments
 
 _BATCH = 500
 _KEYS_AT_ONCE = 500
@@ -57,6 +57,24 @@ def ask_for_open_of_site(connection: Connection, site: str, *, reason: str, now:
         cases.c.site == site, cases.c.state == CaseState.OPEN.value
     )
     return _ask(connection, chosen, reason=reason, now=now)
+
+
+def ask_for_expired(connection: Connection, *, before: datetime, now: datetime) -> int:
+    """Ask for cases that the machine suppressed before some time and nobody has decided since."""
+    acted = exists().where(
+        decisions.c.case_id == cases.c.id,
+        decisions.c.content_sha256 == cases.c.content_sha256,
+        decisions.c.kind == RulingKind.POLICY.value,
+        decisions.c.action == Action.SUPPRESS.value,
+        decisions.c.decided_at <= before,
+    )
+    chosen = select(cases.c.image_key).where(
+        cases.c.state == CaseState.SUPPRESSED.value,
+        cases.c.verdict.is_(None),
+        cases.c.opened_at <= before,
+        acted,
+    )
+    return _ask(connection, chosen, reason="expired", now=now)
 
 
 def ask_for_any_images(
