@@ -9,7 +9,7 @@ import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -194,15 +194,22 @@ class Receiver:
         )
 
     def _tls(self) -> ssl.SSLContext:
+        if self._ca_file is None:
+            return _usual_tls()
         context = httpx2.create_ssl_context(trust_env=False)
-        if self._ca_file is not None:
-            try:
-                context.load_verify_locations(cafile=self._ca_file)
-            except (OSError, ssl.SSLError):
-                raise SinkError(
-                    "ca_unreadable", f"{self._ca_file} cannot be read, or holds no certificate"
-                ) from None
+        try:
+            context.load_verify_locations(cafile=self._ca_file)
+        except (OSError, ssl.SSLError):
+            raise SinkError(
+                "ca_unreadable", f"{self._ca_file} cannot be read, or holds no certificate"
+            ) from None
         return context
+
+
+@cache
+def _usual_tls() -> ssl.SSLContext:
+    """Make it once: reading all certificates takes longer than bringing a batch."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def _check_status(response: httpx2.Response) -> None:

@@ -10,6 +10,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +79,20 @@ class Stage:
                 for entry in said
             ]
 
+    @cached_property
+    def delist(self) -> Delist:
+        """The store with the sinks that are configured by now."""
+        return Delist(settings_of(self.data_dir, self.tables), clock=self.world.clock)
+
     def deliveries(self, *, force: bool = False) -> list[Delivery]:
-        settings = settings_of(self.data_dir, self.tables)
-        with Delist(settings, clock=self.world.clock) as delist:
-            return list(delist.sinks.deliver(force=force))
+        return list(self.delist.sinks.deliver(force=force))
 
     def deliver(self) -> Delivery:
         return self.deliveries()[0]
 
     def standing(self) -> Standing:
-        settings = settings_of(self.data_dir, self.tables)
-        with Delist(settings, clock=self.world.clock) as delist:
-            return next(s for s in delist.sinks.followers.standings() if s.name == NAME)
+        found = self.delist.sinks.followers.standings()
+        return next(standing for standing in found if standing.name == NAME)
 
     def set_back(self, position: int) -> None:
         """Let the sink bring again what follows a number."""
@@ -131,6 +134,7 @@ def stage(started: Harness, tmp_path: Path) -> Iterator[Stage]:
     opened = Stage(tmp_path, started)
     with opened.world:
         yield opened
+        opened.delist.close()
 
 
 def ids_of(records: Sequence[SuppressionRecord]) -> list[str]:
@@ -208,7 +212,7 @@ def test_a_receiver_that_fails_catches_up(
     stage.tables["other"] = {"type": "files", "folder": str(other)}
     told = stage.append(("a", A, True))
     stage.deliver()
-    said = [repr(stage.tables.keys())]
+    said: list[str] = []
     for failure in sorted(stage.receiver.failures, key=lambda failure: failure.value):
         told += stage.append(("b", B, True), ("c", C, len(told) % 2 == 0))
         stage.receiver.fail(failure)
