@@ -1,7 +1,7 @@
 """People who sign on to the app, as their browsers do it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlsplit
 
 import pyotp
@@ -9,6 +9,8 @@ from httpx import Response
 from starlette.testclient import TestClient
 
 from delist.people import Role
+from delist.settings import OidcSettings
+from delist.web.app import create_app
 from tests.fakes.web import Web
 
 PASSWORD = "a long pass phrase"  # noqa: S105 - of a test
@@ -78,3 +80,18 @@ def acts(web: Web) -> list[str]:
 def query_of(location: str) -> dict[str, str]:
     """Read the query of an address."""
     return {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+
+
+def with_issuer(web: Web, url: str, **settings: object) -> None:
+    """Let people sign on at an issuer from now on; the app is made anew."""
+    delist = web.world.delist
+    oidc = OidcSettings(
+        issuer=url,
+        client_id="delist",
+        reviewers=("case-review",),
+        leads=("case-leads",),
+        **settings,
+    )  # type: ignore[arg-type]
+    delist.settings = replace(delist.settings, oidc=oidc)
+    web.app = create_app(delist)
+    web.apps.append(web.app)
