@@ -47,6 +47,13 @@ class Support(StrEnum):
     """The bytes at the URL changed and no longer match."""
 
 
+class BrakeKind(StrEnum):
+    """What a brake is on for. A bank is a feed of ours, so its name is a feed's."""
+
+    FEED = "feed"
+    SIGNAL = "signal"
+
+
 class RulingKind(StrEnum):
     """In what part a decision was made."""
 

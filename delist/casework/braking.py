@@ -13,10 +13,9 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
-from delist.model import CaseMatch
+from delist.model import BrakeKind, CaseMatch
 from delist.policy import WHOLE_FILE, CaseFacts, MatchFacts, Policy
 from delist.store import audit, brakes, cases, reassessments
-from delist.store.brakes import BrakeKind
 
 BLAST_RADIUS = "blast_radius"
 INCOHERENT = "incoherent"

@@ -9,7 +9,7 @@ import lmdb
 from sqlalchemy import Connection
 
 from delist.casework.benign import BenignBank, rows_of
-from delist.model import Case, CaseMatch, CaseState, Verdict
+from delist.model import BrakeKind, Case, CaseMatch, CaseState, Verdict
 from delist.policy import (
     CaseFacts,
     GroupFacts,
@@ -23,7 +23,6 @@ from delist.policy import (
 )
 from delist.sites import site_of
 from delist.store import acts, brakes, cases, submissions
-from delist.store.brakes import BrakeKind
 from indexer.evidence import Evidence
 from indexer.match import FEED_KIND_PDQ
 from indexer.model import ImageRecord, PageMark, PartnerFeedback, Signal, has_ended

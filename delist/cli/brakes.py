@@ -7,7 +7,7 @@ import typer
 from delist.cli.context import context_of
 from delist.cli.output import document_of
 from delist.cli.steps import take_in
-from delist.store.brakes import BrakeKind
+from delist.model import BrakeKind
 
 brakes_app = typer.Typer(
     help="Brakes: feeds and signals that are stopped, by people or by the machine.",

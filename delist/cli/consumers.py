@@ -1,20 +1,22 @@
 """``delist consumers``: those who ask for what is new, and how far each has come."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from delist.cli.context import Exit, context_of, leave
 from delist.cli.output import document_of
 from delist.cli.people import Actor
-from delist.consumers import Standing, document
-from delist.consumers.following import MOST
 from indexer.errors import InvalidUrlError
+
+if TYPE_CHECKING:
+    from delist.consumers import Standing
 
 Name = Annotated[str, typer.Argument(help="Name of the consumer.")]
 
 _LONGEST_WAIT_S = 3_600
+_MOST = 5_000
 
 
 def register(app: typer.Typer) -> None:
@@ -101,13 +103,15 @@ def read(
     after: Annotated[
         int | None, typer.Option(help="Behind this number; else what is not acknowledged.", min=0)
     ] = None,
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=MOST)] = 500,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=_MOST)] = 500,
     wait: Annotated[
         float,
         typer.Option(metavar="SECONDS", help="Wait so long for news.", min=0, max=_LONGEST_WAIT_S),
     ] = 0.0,
 ) -> None:
     """Write what a consumer has to obey, in order, as JSON lines."""
+    from delist.consumers import document
+
     context = context_of(ctx)
     context.output.json_lines = True
     with context.open() as delist:
@@ -150,7 +154,7 @@ def exclusion_list(
     )
 
 
-def standing_text(found: Standing) -> str:
+def standing_text(found: "Standing") -> str:
     """Say in one line where a consumer stands."""
     text = f"{found.name}  {found.kind}  at {found.position} of {found.head}, lag {found.lag}"
     if found.set_aside:

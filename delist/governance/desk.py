@@ -17,11 +17,12 @@ from delist.governance.explaining import Explanation
 from delist.governance.simulation import Progress, Simulation, SimulationReport
 from delist.governance.stopping import Switched
 from delist.governance.vouching import Picture, Vouched, Vouching
+from delist.model import BrakeKind
 from delist.policy import Policy, annotated_policy, read_policy, read_text
 from delist.settings import DelistSettings
 from delist.store import Database
 from delist.store.benign import BenignImage
-from delist.store.brakes import Brake, BrakeKind
+from delist.store.brakes import Brake
 from delist.store.policies import AppliedPolicy
 from indexer.build import Indexer
 from indexer.model import DIGEST_BYTES

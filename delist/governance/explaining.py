@@ -11,11 +11,11 @@ from datetime import datetime
 from delist.casework.looking import Looker
 from delist.casework.views import Rules
 from delist.errors import UnknownCaseError
-from delist.model import Action, Case, Decision, RulingKind, Verdict
+from delist.model import Action, BrakeKind, Case, Decision, RulingKind, Verdict
 from delist.policy import Check, Proposal
 from delist.review import checked_actor, get_case, people_needed
 from delist.store import Database, audit, brakes, cases
-from delist.store.brakes import Brake, BrakeKind
+from delist.store.brakes import Brake
 from indexer.store import Store
 
 FOR_ONE_CASE_REFERENCE = "case"

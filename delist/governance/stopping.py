@@ -10,10 +10,11 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from delist.errors import UsageError
+from delist.model import BrakeKind
 from delist.policy import DIRECT_FEED
 from delist.review import checked_actor, checked_reason
 from delist.store import Database, audit, brakes, cases, reassessments
-from delist.store.brakes import Brake, BrakeKind
+from delist.store.brakes import Brake
 from indexer.store import Store
 from indexer.url import KEY_BYTES
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from delist.build import Delist
 from delist.casework import braking
 from delist.errors import DelistError
+from delist.model import BrakeKind
 from delist.policy import read_text
 from delist.store import brakes, policies
-from delist.store.brakes import BrakeKind
 from indexer.errors import IndexDamagedError, IndexerError
 from indexer.feed import open_feed
 from indexer.match import MATCHED_KINDS

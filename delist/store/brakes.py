@@ -2,18 +2,11 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from delist.model import BrakeKind
 from delist.store.tables import brakes
-
-
-class BrakeKind(StrEnum):
-    """What a brake is on for. A bank is a feed of ours, so its name is a feed's."""
-
-    FEED = "feed"
-    SIGNAL = "signal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,11 +23,10 @@ from hypothesis.stateful import (
 from delist.casework.assessment import Assessor
 from delist.emission import effective
 from delist.errors import UsageError
-from delist.model import Action, Case, CaseState, RecordState, SuppressionRecord, Verdict
+from delist.model import Action, BrakeKind, Case, CaseState, RecordState, SuppressionRecord, Verdict
 from delist.policy import parse_policy
 from delist.review import Ruling
 from delist.store import audit, benign, brakes, ledger, policies, reassessments
-from delist.store.brakes import BrakeKind
 from indexer.model import HashedImage
 from tests.fakes.delisting import FEED, World, digest_of, image_near
 

@@ -17,12 +17,11 @@ from delist.casework.benign import rows_of
 from delist.emission import REASON_ON_HOLD, effective
 from delist.errors import UsageError
 from delist.governance.vouching import Picture
-from delist.model import CaseState, RecordState, Verdict
+from delist.model import BrakeKind, CaseState, RecordState, Verdict
 from delist.ops.doctor import examine
 from delist.ops.pictures import draw_photo, encode
 from delist.settings import DatabaseSettings
 from delist.store import audit, brakes, cases
-from delist.store.brakes import BrakeKind
 from indexer.hashing import hash_image
 from indexer.model import DIGEST_BYTES, HashedImage
 from indexer.sync import FeedSync

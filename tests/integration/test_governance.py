@@ -17,11 +17,10 @@ from delist.errors import PolicyChangedError, PolicyError, UnknownCaseError, Usa
 from delist.governance.vouching import Picture
 from delist.intake import Intake
 from delist.jobs import Service
-from delist.model import CaseState, Verdict
+from delist.model import BrakeKind, CaseState, Verdict
 from delist.review import Ruling
 from delist.settings import DatabaseSettings
 from delist.store import audit, benign, reassessments
-from delist.store.brakes import BrakeKind
 from indexer.model import HashedImage, Variant
 from tests.fakes.delisting import World, digest_of, image_near
 

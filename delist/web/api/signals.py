@@ -5,8 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
+from delist.model import BrakeKind
 from delist.store import brakes
-from delist.store.brakes import BrakeKind
 from delist.web.api.shapes import KEY_PATTERN, Told, answers, delist_of
 from delist.web.problems import Problem
 from delist.web.tokens import ReviewCaller
