@@ -14,17 +14,16 @@ Nobody else may write there. What is found is checked against what is brought:
 
 import errno
 import json
-import mmap
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any
 
 from delist.consumers import Instruction, document
 from delist.errors import SinkError
+from delist.sinks.lines import cut, edited, last_of, take_known
 from delist.sinks.port import KEYED, Place, check_urls
 from indexer.settings import setting
 
@@ -175,13 +174,13 @@ class FilesSink:
             return _End(file=-1, size=0, sequence=0)
         newest, path = files[-1]
         file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        end = _End(file=file, size=_cut(file), sequence=newest - 1)
+        end = _End(file=file, size=cut(file), sequence=newest - 1)
         if end.size:
-            end.sequence = _last_of(path)
-        elif len(files) > 1 and _last_of(files[-2][1]) != end.sequence:
-            raise _edited(files[-2][1])
+            end.sequence = last_of(path)
+        elif len(files) > 1 and last_of(files[-2][1]) != end.sequence:
+            raise edited(files[-2][1])
         if end.sequence < newest - 1:
-            raise _edited(path)
+            raise edited(path)
         return end
 
     def _check_known(self, known: Sequence[Instruction]) -> None:  # (2)
@@ -192,107 +191,11 @@ class FilesSink:
         ends = [first for first, _ in files[1:]] + [known[-1].sequence + 1]
         for (first, path), behind in zip(files, ends, strict=True):
             if first <= known[-1].sequence and behind > known[0].sequence:
-                _take_known(path, wanted)
+                take_known(path, wanted)
         if wanted:
             raise SinkError(
                 "lines_missing", f"the files lack record {min(wanted)}, which was written before"
             )
-
-
-def _take_known(path: Path, wanted: dict[int, str]) -> None:
-    """Remove from ``wanted`` what a file holds.
-
-    Raises:
-        SinkError: it is of another ledger, or was edited.
-    """
-    last = max(wanted)
-    with path.open("rb") as lines:
-        lines.seek(_offset_of(min(wanted), path))
-        for line in lines:
-            entry = _read(line, path)
-            sequence = _sequence_of(entry, path)
-            if sequence > last:
-                return
-            record_id = wanted.pop(sequence, None)
-            if record_id is not None and entry.get("id") != record_id:
-                raise SinkError(
-                    "another_ledger",
-                    f"{path.name} holds other records under the same numbers: it was written from"
-                    " another ledger, or from one that has been set back since; remove this"
-                    " consumer and let it begin anew in an empty folder",
-                )
-
-
-def _offset_of(sequence: int, path: Path) -> int:
-    """Find where the first line of this number or a higher one begins; numbers ascend."""
-    with _mapped(path) as held:
-        low, high = 0, len(held)
-        while low < high:
-            start = held.rfind(b"\n", 0, (low + high) // 2) + 1
-            line = _line_at(held, start)
-            if _sequence_of(_read(line, path), path) < sequence:
-                low = start + len(line)
-            else:
-                high = start
-        return low
-
-
-def _last_of(path: Path) -> int:
-    """Return the number in a file's last line; -1 for an empty file."""
-    with _mapped(path) as held:
-        if not held:
-            return -1
-        line = _line_at(held, held.rfind(b"\n", 0, len(held) - 1) + 1)
-    return _sequence_of(_read(line, path), path)
-
-
-def _cut(file: int) -> int:
-    """Remove what stands behind the last whole line; returns the size."""
-    size = os.fstat(file).st_size
-    if size == 0:
-        return 0
-    with mmap.mmap(file, size, access=mmap.ACCESS_READ) as held:
-        whole = held.rfind(b"\n") + 1
-    if whole != size:
-        os.ftruncate(file, whole)
-        os.fsync(file)
-    return whole
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            yield b""
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
-            yield held
-
-
-def _line_at(held: mmap.mmap | bytes, start: int) -> bytes:
-    behind = held.find(b"\n", start) + 1
-    return held[start : behind or len(held)]
-
-
-def _read(line: bytes, path: Path) -> dict[str, Any]:
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):  # `from None`: the error holds the line
-        raise _edited(path) from None
-    if not isinstance(entry, dict):
-        raise _edited(path)
-    return entry
-
-
-def _sequence_of(entry: Mapping[str, Any], path: Path) -> int:
-    sequence = entry.get("sequence")
-    if type(sequence) is not int:
-        raise _edited(path)
-    return sequence
-
-
-def _edited(path: Path) -> SinkError:
-    return SinkError("edited", f"{path.name} is not what was written; somebody edited it")
 
 
 def _sync_folder(folder: Path) -> None:
