@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from delist.cli.context import Context, Exit, context_of, leave
@@ -49,6 +48,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - typer reads options off the arguments
     ] = False,
 ) -> None:
     """Edit copies of your photos in memory, look them up, and report; nothing of them is kept."""
+    import numpy as np
+
     from delist.ops.bench.digests import load_digests
     from delist.ops.evaluate.measuring import Measured, measure
     from delist.ops.evaluate.report import text_of, write_report
