@@ -87,7 +87,7 @@ class Appeal:
         party_key: the site, or the key of the case reference.
         contact: where the answer is to go.
         proof_hash: keyed hash of the token, or "" for a survivor.
-        proof_method: ``file``, ``meta``, or ``access_code``; "" until proved.
+        proof_method: ``file``, ``meta``, ``access_code`` or ``image``; "" until proved.
         proved_for: host, with a port that is not the default one, that the proof was found on.
         opened_at: when it was asked for.
         deadline_at: until when control has to be proved; afterwards, until when to decide.

@@ -38,6 +38,9 @@ from delist.settings import DelistSettings, load_settings
 from delist.sinks import Sinks
 from delist.store import Database, audit, cases, ledger, outbox, policies, submissions
 from delist.store.audit import AuditEntry
+from delist.survivors.opening import Door
+from delist.survivors.sealing import Sealer
+from delist.survivors.taking import Reports
 from delist.tokens import Tokens
 from indexer.build import Indexer, utc_now
 from indexer.compaction import CompactionReport
@@ -211,6 +214,32 @@ class Delist:
         return DirectReports(self.indexer.store, self.database, self.clock)
 
     @cached_property
+    def reports(self) -> Reports:
+        """Reports that people make here; see also ``survivors.reviewing`` and ``holding``."""
+        path = self.settings.indexer.data_dir / "secrets" / "report-key"
+        return Reports(
+            store=self.indexer.store,
+            database=self.database,
+            direct=self.direct,
+            secret=self._access_secret,
+            sealer=Sealer(load_or_create_secret(path)),
+            review=self.settings.review,
+            web=self.settings.web,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def door(self) -> Door:
+        """How survivors open their own case."""
+        return Door(
+            store=self.indexer.store,
+            database=self.database,
+            secret=self._access_secret,
+            threshold_bits=self.settings.indexer.matching.threshold_bits,
+            clock=self.clock,
+        )
+
+    @cached_property
     def _access_secret(self) -> bytes:
         path = self.settings.indexer.data_dir / "secrets" / "access-code-key"
         return load_or_create_secret(path)
@@ -230,7 +259,7 @@ class Delist:
     def create(self) -> None:
         """Create what is missing: both stores and the secrets."""
         _ = self.indexer, self.database, self._access_secret, self._sample_key, self.policy
-        _ = self.ledger_log.key, self.people_secret
+        _ = self.ledger_log.key, self.people_secret, self.reports
 
     def sync_feeds(
         self,

@@ -7,10 +7,12 @@ message here is safe to log and to show.
 
     DelistError
     ├── UsageError              what was asked makes no sense; nothing was done
+    │   └── FormError           fields of a form are not as they should be: names them
     ├── PolicyError             the policy file is wrong; the policy in force stays
     ├── UnknownCaseError        no review case has this id
     ├── UnknownCaseRefError     no feed names this case reference
     ├── UnknownAppealError      no appeal has this id, or its time to be proved is over
+    ├── UnknownReportError      no direct report has this id
     ├── UnknownRecordError      nothing that can be told of concerns this address
     ├── UnknownConsumerError    nobody of this name follows the ledger
     ├── SinkError               a sink cannot be reached, or does not do what it should
@@ -29,6 +31,8 @@ message here is safe to log and to show.
         └── DatabaseVersionError  it was written by a newer version of the program
 """
 
+from collections.abc import Mapping
+
 
 class DelistError(Exception):
     """Base of everything delisting raises on purpose."""
@@ -36,6 +40,18 @@ class DelistError(Exception):
 
 class UsageError(DelistError):
     """What was asked makes no sense; nothing was done."""
+
+
+class FormError(UsageError):
+    """Fields of a form are not as they should be; nothing was done.
+
+    Attributes:
+        wrong: what is wrong with each, as constants; never what stands in them.
+    """
+
+    def __init__(self, wrong: Mapping[str, str]) -> None:
+        super().__init__("not as they should be: " + ", ".join(sorted(wrong)))
+        self.wrong = dict(wrong)
 
 
 class PolicyError(DelistError):
@@ -59,6 +75,10 @@ class UnknownCaseRefError(DelistError):
 
 class UnknownAppealError(DelistError):
     """No appeal has this id, or its time to be proved is over."""
+
+
+class UnknownReportError(DelistError):
+    """No direct report has this id."""
 
 
 class UnknownRecordError(DelistError):

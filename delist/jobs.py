@@ -95,6 +95,7 @@ class Service:
                 quarantined=outcome.quarantined,
                 active=outcome.active,
             )
+        self._keep_reports()
         scan = delist.scan_delta(stopped=stopped)
         _log.info("scan.delta", signals=scan.signals, images=scan.images, matches=scan.matches)
         self._take_in()
@@ -153,6 +154,12 @@ class Service:
                     )
                 else:
                     _log.info("sink.recovered", sink=name)
+
+    def _keep_reports(self) -> None:
+        """Take in direct reports that wait, and erase what they said long ago."""
+        taken, erased = self._delist.reports.catch_up(), self._delist.reports.erase_old()
+        if taken or erased:
+            _log.info("reports", taken_in=taken, erased=erased)
 
     def _take_in(self) -> None:
         delist, stopped = self._delist, self._stopping.is_set

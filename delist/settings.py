@@ -189,6 +189,26 @@ class WebSettings:
     stale_s: int = setting(
         3600, "Seconds since a feed's last sync from which on `/readyz` says no.", low=60
     )
+    report_days: int = setting(
+        90,
+        "Days after which contact and statement of a direct report are erased. Its hashes stay\n"
+        "until it is withdrawn.",
+        low=7,
+        high=3650,
+    )
+    reports_per_day: int = setting(
+        500,
+        "Most direct reports whose pictures are compared in a day, UTC. Later ones are taken in\n"
+        "all the same, and wait for the next day.",
+        low=1,
+    )
+    case_answer_s: float = setting(
+        0.5,
+        "Least seconds in which a survivor's case opens, or does not: how long it takes must not\n"
+        "say which of the two things that open it was wrong.",
+        low=0,
+        high=10,
+    )
     session_idle_minutes: int = setting(
         30, "Minutes without a request after which a person has to sign on again.", low=1, high=1440
     )

@@ -36,6 +36,7 @@ _MAX_UNPROVED = 100
 _MAX_TRIES = 20
 """To prove one appeal: each makes us fetch from the site."""
 _PROOF_ACT = "appeal.looked_for_proof"
+_NO_FIT = "case reference and access code do not fit together"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,14 +132,30 @@ def open_for_survivor(
         UsageError: no image of this case has the address, or this cannot be asked of it
             now, or is asked already, or the quota is used up.
     """
+    if not access.is_valid(desk.store, desk.database, desk.secret, case_ref, access_code):
+        raise AccessError(_NO_FIT)
+    return open_for_holder(desk, case_ref, url, asks=asks, text=text, proof="access_code")
+
+
+def open_for_holder(
+    desk: AppealDesk, case_ref: str, url: str, *, asks: Asks, text: str, proof: str
+) -> Appeal:
+    """Open an appeal of somebody who has shown that a case is theirs.
+
+    Args:
+        proof: how: ``access_code``, or ``image`` for the image hashed on their own device.
+
+    Raises:
+        AccessError: there is no such case reference.
+        InvalidUrlError, UsageError: as ``open_for_survivor`` has them.
+    """
     now, image_url = desk.clock(), checked_url(url)
     text = _checked_text(text, "--text", _MAX_TEXT)
-    valid = access.is_valid(desk.store, desk.database, desk.secret, case_ref, access_code)
     case_key = desk.store.signals.case_key(case_ref).hex()
     with desk.database.write() as connection, desk.store.read() as txn:
         signals = desk.store.signals.signals_of_case(txn, case_ref)
-        if not valid or not signals:
-            raise AccessError("case reference and access code do not fit together")
+        if not signals:
+            raise AccessError(_NO_FIT)
         live = {key.hex() for key, is_live in signals.items() if is_live}
         case = desk.case_at(connection, txn, image_url)
         if case is None or live.isdisjoint(m.signal_key for m in case.active_matches):
@@ -160,7 +177,7 @@ def open_for_survivor(
             party_key=case_key,
             contact="",
             statement=text,
-            proof_method="access_code",
+            proof_method=proof,
             proved_at=now,
             opened_at=now,
             deadline_at=now + timedelta(days=desk.settings.days),

@@ -9,6 +9,7 @@ from delist.cli.context import Context, Exit, context_of, leave
 from delist.cli.output import document_of
 from delist.cli.steps import take_in
 from delist.errors import UsageError
+from delist.survivors.reviewing import Outcome
 from indexer.errors import InvalidDigestError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ direct_app = typer.Typer(
     help="Images that people reported to us directly; they always wait for a person.",
     no_args_is_help=True,
 )
+_Report = Annotated[str, typer.Argument(metavar="REPORT", help="Its id, as `list` has it.")]
 _LEFT_OUT = ("pages", "restarts", "cursor", "complete", "unknown", "kept", "quarantined", "stale")
 
 
@@ -52,6 +54,57 @@ def add(
     leave(code)
 
 
+@direct_app.command("list")
+def list_reports(ctx: typer.Context) -> None:
+    """List the reports made on our page that wait for a person; nothing of what they say."""
+    from delist.survivors import reviewing
+
+    context = context_of(ctx)
+    with context.open() as delist:
+        for report in reviewing.waiting(delist.reports):
+            context.output.result(document_of(report))
+
+
+@direct_app.command("show")
+def show(
+    ctx: typer.Context,
+    report: _Report,
+    actor: Annotated[str, typer.Option(help="Who looks at it; that is on record.")],
+) -> None:
+    """Show what a report says: statement, contact, addresses."""
+    from delist.survivors import reviewing
+
+    context = context_of(ctx)
+    with context.open() as delist:
+        shown = reviewing.show(delist.reports, report, actor=actor)
+        context.output.result(document_of(shown))
+
+
+@direct_app.command("close")
+def close(
+    ctx: typer.Context,
+    report: _Report,
+    outcome: Annotated[Outcome, typer.Option(help="What came of it, as its holder is told.")],
+    actor: Annotated[str, typer.Option(help="Who has looked.")],
+) -> None:
+    """Note what came of a report. Verdicts on images are given on their cases."""
+    from delist.survivors import reviewing
+
+    context = context_of(ctx)
+    with context.open() as delist:
+        closed = reviewing.close(delist.reports, report, outcome, actor=actor)
+        context.output.result(document_of(closed))
+
+
+@direct_app.command("purge")
+def purge(ctx: typer.Context) -> None:
+    """Erase contact and statement of old reports, as `delist run` does; takes in what waits."""
+    context = context_of(ctx)
+    with context.open() as delist:
+        erased, taken = delist.reports.erase_old(), delist.reports.catch_up()
+        context.output.result({"erased": erased, "taken_in": taken})
+
+
 @direct_app.command("withdraw")
 def withdraw(
     ctx: typer.Context,
@@ -61,7 +114,8 @@ def withdraw(
     """Take a report back: its hashes leave the store, and what rested on them is lifted."""
     context = context_of(ctx)
     with context.open() as delist:
-        _settle(context, delist, delist.direct.withdraw(reference, actor=actor))
+        report = delist.reports.withdraw(reference, actor=actor)
+        _settle(context, delist, report)
 
 
 def _hashes(

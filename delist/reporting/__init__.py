@@ -13,7 +13,7 @@
     dsa.py lumen.py  what databases of statements and notices take; exports.py
 """
 
-from delist.reporting.addresses import defang
+from delist.reporting.addresses import defang, refang
 from delist.reporting.languages import Language, language
 from delist.reporting.survivor import (
     HostCount,
@@ -33,5 +33,6 @@ __all__ = [
     "as_json",
     "defang",
     "language",
+    "refang",
     "survivor_report",
 ]

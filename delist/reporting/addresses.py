@@ -10,3 +10,11 @@ def defang(url: str) -> str:
     netloc = f"{userinfo}{at}{address.replace('.', '[.]')}"
     rest = url.split("://", 1)[1][len(parts.netloc) :]
     return f"{parts.scheme.replace('http', 'hxxp')}://{netloc}{rest}"
+
+
+def refang(defanged: str) -> str:
+    """Undo ``defang``."""
+    scheme, _, rest = defanged.partition("://")
+    authority = rest.partition("/")[0].partition("?")[0]
+    netloc = authority.replace("[.]", ".")
+    return f"{scheme.replace('hxxp', 'http')}://{netloc}{rest[len(authority) :]}"

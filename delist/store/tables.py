@@ -442,6 +442,25 @@ submission_roots = Table(
     Index(None, "signal_key"),
 )
 
+direct_reports = Table(
+    "direct_reports",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("case_key", String(32), nullable=False, unique=True),
+    Column("form_key", String(64), nullable=False, unique=True),
+    Column("state", String(16), nullable=False),
+    Column("received_at", UtcDateTime, nullable=False, index=True),
+    Column("deadline_at", UtcDateTime, nullable=False),
+    Column("pictures", Integer, nullable=False),
+    Column("addresses", Integer, nullable=False),
+    Column("payload", LargeBinary),
+    Column("admitted_at", UtcDateTime, index=True),
+    Column("outcome", String(16), nullable=False),
+    Column("done_by", String(200), nullable=False),
+    Column("done_at", UtcDateTime),
+    Index(None, "state", "deadline_at"),
+)
+
 audit_log = Table(
     "audit_log",
     metadata,

@@ -66,7 +66,7 @@ class Strangers:
             chosen = np.random.default_rng(_SEED).choice(len(digests), SAMPLE_ROWS, replace=False)
             digests = digests[np.sort(chosen)]
         times = min(SAMPLE_ROWS // len(digests), _DIHEDRAL)
-        self._rows = np.concatenate(list(islice(_dihedral(digests), times)))
+        self._rows = np.concatenate(list(islice(in_all_turns(digests), times)))
 
     def log_expected(self, found: Fit, digest: bytes, *, met: int) -> float:
         """Return the natural logarithm of how many strangers are to be expected so near.
@@ -99,7 +99,7 @@ class Strangers:
         return np.asarray(sums[nearest[apart]] + weights[weights > 0].sum(), np.float32)
 
 
-def _dihedral(digests: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+def in_all_turns(digests: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
     """Give digests as of the same pictures in eight mirrorings and turns, upright first.
 
     Close to those that such pictures have: the median would move by a little.

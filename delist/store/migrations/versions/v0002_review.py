@@ -26,6 +26,7 @@ def upgrade() -> None:
     _api_tokens()
     _consumers()
     _signing_on()
+    _direct_reports()
 
 
 def _cases() -> None:
@@ -367,6 +368,30 @@ def _signing_on() -> None:
         sa.PrimaryKeyConstraint("key_hash", name="pk_sign_on_delays"),
     )
     op.create_index("ix_sign_on_delays_failed_at", "sign_on_delays", ["failed_at"])
+
+
+def _direct_reports() -> None:
+    op.create_table(
+        "direct_reports",
+        sa.Column("id", sa.String(32), nullable=False),
+        sa.Column("case_key", sa.String(32), nullable=False),
+        sa.Column("form_key", sa.String(64), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("received_at", _TIME, nullable=False),
+        sa.Column("deadline_at", _TIME, nullable=False),
+        sa.Column("pictures", sa.Integer, nullable=False),
+        sa.Column("addresses", sa.Integer, nullable=False),
+        sa.Column("payload", sa.LargeBinary),
+        sa.Column("admitted_at", _TIME),
+        sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("done_by", sa.String(200), nullable=False),
+        sa.Column("done_at", _TIME),
+        sa.PrimaryKeyConstraint("id", name="pk_direct_reports"),
+        sa.UniqueConstraint("case_key", name="uq_direct_reports_case_key"),
+        sa.UniqueConstraint("form_key", name="uq_direct_reports_form_key"),
+    )
+    for columns in (["received_at"], ["admitted_at"], ["state", "deadline_at"]):
+        op.create_index("_".join(["ix_direct_reports", *columns]), "direct_reports", columns)
 
 
 def _verifiable_log() -> None:
