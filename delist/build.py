@@ -419,6 +419,13 @@ class Delist:
         with self.database.read() as connection:
             yield from audit.after(connection, after, subject=subject)
 
+    def audit_entries_before(
+        self, sequence: int | None, *, subject: str = "", limit: int
+    ) -> list[AuditEntry]:
+        """Load the entries before a number, or the newest; see ``audit.before``."""
+        with self.database.read() as connection:
+            return audit.before(connection, sequence, subject=subject, limit=limit)
+
     def verify_audit_log(self) -> int:
         """Check the audit log; returns the number of entries.
 

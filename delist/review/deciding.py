@@ -1,6 +1,7 @@
 """A person's decision on a case."""
 
 import unicodedata
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -32,17 +33,29 @@ class Ruling:
         reason: for the record; must not hold page URLs or names of survivors.
         seen: the content version that was looked at (``content_token``), or "" to decide on
             whatever the case names now.
+        said: how many words of people on these bytes were shown (``said_of``), so that a form
+            that is sent twice, or late, decides nothing; None to decide whatever was said.
     """
 
     verdict: Verdict
     actor: str
     reason: str
     seen: str = ""
+    said: int | None = None
 
 
 def content_token(case: Case) -> str:
     """Name the bytes that a case was shown with: hand it back with the decision."""
     return case.content_sha256[:16]
+
+
+def said_of(case: Case, decisions: Sequence[Decision]) -> int:
+    """Count the words of people on the bytes that a case names: hand it back likewise."""
+    return sum(
+        given.content_sha256 == case.content_sha256
+        and (given.verdict is not None or given.kind is RulingKind.UNDO)
+        for given in decisions
+    )
 
 
 def decide(
@@ -114,6 +127,8 @@ def check_decidable(
         raise UsageError(f"{claimant} is at work on this case; ask them, or wait")
     check_bytes(store, txn, case, seen=ruling.seen)
     given = cases.rulings(connection, case.id, content_sha256=case.content_sha256)
+    if ruling.said is not None and len(given) != ruling.said:
+        raise UsageError("somebody has decided since the case was shown; look again")
     standing = standing_of(given)
     person = person_key(ruling.actor)
     if person in standing.parties:

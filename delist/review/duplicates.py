@@ -74,7 +74,7 @@ def decide_group(
     case = decide_one(store, database, case_id, ruling, rules=rules, now=now)
     for_others = checked_ruling(ruling)
     reason = f"near-duplicate of {case.id}: {for_others.reason}"
-    for_others = replace(for_others, reason=reason, seen="")
+    for_others = replace(for_others, reason=reason, seen="", said=None)
     decided: list[Case] = []
     left_out: list[LeftOut] = []
     for start in range(0, len(members), _BATCH):

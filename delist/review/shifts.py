@@ -6,7 +6,7 @@ is shown these figures by person.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from delist.review.deciding import checked_actor
 from delist.store import Database, audit, exposures, queue
@@ -17,8 +17,8 @@ class Shift:
     """Where a person's shift stands.
 
     Attributes:
-        since: when it began.
-        working_since: the last break, or ``since``.
+        since: from when on it is counted.
+        working_since: the last break, or when the person signed on.
         seen: cases whose image was shown, ``clear`` of them without blur.
         avoided: decided without any image.
         break_due: it is time for a break, as the person has set.
@@ -41,17 +41,22 @@ class Shift:
 
 
 def shift_of(
-    database: Database, actor: str, *, since: datetime, break_minutes: int, now: datetime
+    database: Database, actor: str, *, began_at: datetime, break_minutes: int, now: datetime
 ) -> Shift:
     """Say where a person's shift stands.
 
+    Counted is what was done since it began, and all of the UTC day in any case: whoever signs on
+    again has seen what they have seen.
+
     Args:
-        since: when it began; what was done before does not count.
+        began_at: when the person signed on.
         break_minutes: minutes of work after which a break is due; 0: never.
     """
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    since = min(began_at, midnight)
     with database.read() as connection:
         work = exposures.work_of(connection, actor, since)
-    working_since = max(since, work.paused_at or since)
+    working_since = max(began_at, work.paused_at or began_at)
     return Shift(
         since=since,
         working_since=working_since,

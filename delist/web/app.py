@@ -14,6 +14,7 @@ from delist.web import error_pages, pages, problems
 from delist.web.api import appeals, cases, health, images, log, results, signals
 from delist.web.api.shapes import only_known_queries
 from delist.web.bodies import Bodies
+from delist.web.console import MODULES as CONSOLE
 from delist.web.headers import SecurityHeaders
 from delist.web.limits import RateLimiter
 from delist.web.metrics import Measuring, Metrics
@@ -67,6 +68,8 @@ def create_app(delist: Delist) -> FastAPI:
     for name, value in state.items():
         setattr(app.state, name, value)
     for module in _ROUTERS:
+        app.include_router(module.router, dependencies=[Depends(only_known_queries)])
+    for module in CONSOLE:
         app.include_router(module.router, dependencies=[Depends(only_known_queries)])
     pages.mount_static(app)
     problems.install(app)

@@ -27,7 +27,15 @@ STATIC = "/static"
 _KEPT = "public, max-age=31536000, immutable"
 _BUILD_DIGITS = 12
 
-PLACES: tuple[tuple[str, str, tuple[Role, ...]], ...] = (("/console", "Queue", (Role.REVIEWER,)),)
+PLACES: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
+    ("/console", "Queue", (Role.REVIEWER,)),
+    ("/console/appeals", "Appeals", (Role.REVIEWER,)),
+    ("/console/brakes", "Brakes", (Role.REVIEWER,)),
+    ("/console/search", "Search", (Role.REVIEWER,)),
+    ("/console/sinks", "Sinks", (Role.LEAD, Role.AUDITOR, Role.ADMIN)),
+    ("/console/figures", "Figures", (Role.REVIEWER, Role.AUDITOR, Role.ADMIN)),
+    ("/console/audit", "Audit log", (Role.AUDITOR,)),
+)
 """The main navigation of people who have signed on: path, words, and who may go there."""
 
 

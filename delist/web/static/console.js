@@ -1,0 +1,294 @@
+// What the console adds to its pages: keys, the image while it is held, clocks. Every page can be
+// read, and every form sent, without it.
+//
+// (1) No key acts while somebody types, with a modifier, or in a dialog; all can be switched off.
+// (2) The image is asked for by POST, held in memory for this page alone, and shown only while a
+//     key or button is held. Whatever takes the attention away veils it again.
+// (3) What reaches far is asked back: a group, or what is out of results coming back.
+
+const one = (selector) => document.querySelector(selector);
+const OFF = "delist-keys-off";
+
+// --- the shift's clock -------------------------------------------------------------------------
+
+const shift = one(".shift");
+if (shift) {
+  const from = Date.now();
+  const before = Number(shift.dataset.minutes);
+  const due = Number(shift.dataset.break);
+  setInterval(() => {
+    const minutes = before + Math.floor((Date.now() - from) / 60000);
+    one("#minutes").textContent = minutes;
+    const note = one("#break-due");
+    if (due && minutes >= due && note.hidden) {
+      one("[data-minutes-said]").textContent = minutes;
+      note.hidden = false;
+    }
+  }, 5000);
+}
+
+// --- taking back -------------------------------------------------------------------------------
+
+const undo = one("[data-undo]");
+if (undo) {
+  const until = Date.now() + Number(undo.dataset.undo) * 1000;
+  const timer = setInterval(() => {
+    const left = Math.ceil((until - Date.now()) / 1000);
+    undo.querySelector("[data-left]").textContent = Math.max(0, left);
+    if (left <= 0) {
+      clearInterval(timer);
+      undo.hidden = true;
+    }
+  }, 500);
+}
+
+// --- the image ---------------------------------------------------------------------------------
+
+const viewer = one("#viewer");
+const held = { step: "", loading: false };
+const pictures = new Map();
+
+function veil() {
+  held.step = "";
+  const picture = one("#picture");
+  picture.hidden = true;
+  picture.removeAttribute("src");
+  picture.previousElementSibling.hidden = false;
+}
+
+function tell(words) {
+  one("#viewer-status").textContent = words;
+}
+
+function unveil(step) {
+  const picture = one("#picture");
+  picture.src = pictures.get(step);
+  picture.hidden = false;
+  picture.previousElementSibling.hidden = true;
+}
+
+async function load(step) {
+  tell("Fetching the image.");
+  const headers = JSON.parse(document.body.getAttribute("hx-headers"));
+  const answer = await fetch(viewer.dataset.src, {
+    method: "POST",
+    headers: { ...headers, Accept: "image/jpeg, text/plain" },
+    body: new URLSearchParams({ step }),
+    redirect: "manual",
+    cache: "no-store",
+  });
+  if (answer.type === "opaqueredirect") {
+    window.location.reload();
+    return;
+  }
+  if (!answer.ok || answer.headers.get("Content-Type") !== "image/jpeg") {
+    const plain = (answer.headers.get("Content-Type") || "").startsWith("text/plain");
+    tell(plain ? await answer.text() : "It could not be shown. Decide from the evidence.");
+    return;
+  }
+  pictures.set(step, URL.createObjectURL(await answer.blob()));
+  one("#exposures").textContent = answer.headers.get("Delist-Seen");
+  one("[data-step=clear]").disabled = false;
+  const said = [];
+  if (answer.headers.get("Delist-Changed") === "yes") {
+    said.push("Other bytes are at the address now than those that this case is about.");
+  }
+  if (answer.headers.get("Delist-Video") === "yes") {
+    said.push("It is a video; this is its first picture.");
+  }
+  tell(said.join(" ") || "Loaded. It shows while you hold the key or button.");
+}
+
+async function hold(step) {
+  if (!viewer || held.step === step || (step === "clear" && !pictures.size)) return;
+  held.step = step;
+  if (!pictures.has(step) && !held.loading) {
+    held.loading = true;
+    try {
+      await load(step);
+    } catch {
+      tell("It could not be fetched. Decide from the evidence.");
+    } finally {
+      held.loading = false;
+    }
+  }
+  if (held.step === step && pictures.has(step)) unveil(step);
+}
+
+if (viewer) {
+  one("#viewer-buttons").hidden = false;
+  for (const button of viewer.querySelectorAll("[data-step]")) {
+    button.addEventListener("pointerdown", () => hold(button.dataset.step));
+    button.addEventListener("keydown", (event) => {
+      if (event.key === " " || event.key === "Enter") {
+        event.preventDefault();
+        hold(button.dataset.step);
+      }
+    });
+    for (const end of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) {
+      button.addEventListener(end, veil);
+    }
+    button.addEventListener("contextmenu", (event) => event.preventDefault());
+  }
+  window.addEventListener("blur", veil);
+  document.addEventListener("visibilitychange", veil);
+  document.addEventListener("keyup", (event) => {
+    if (event.key === "v" || event.key === "c") veil();
+  });
+  window.addEventListener("pagehide", () => {
+    veil();
+    for (const address of pictures.values()) URL.revokeObjectURL(address);
+    pictures.clear();
+  });
+}
+
+// --- deciding ----------------------------------------------------------------------------------
+
+const decide = one("#decide");
+
+function chosen() {
+  return decide?.querySelector("input[type=radio]:checked");
+}
+
+function fitGround() {
+  const ground = one("#ground");
+  const verdict = chosen()?.value;
+  if (!ground || !verdict) return;
+  for (const group of ground.querySelectorAll("optgroup")) {
+    group.disabled = group.dataset.verdict !== verdict;
+  }
+  const current = ground.selectedOptions[0];
+  if (!current?.value || current.parentElement.disabled) {
+    ground.value = ground.querySelector(`optgroup[data-verdict="${verdict}"] option`).value;
+  }
+}
+
+// (3)
+function farReaching() {
+  const group = one("#group");
+  if (group?.checked) {
+    return `The same is decided for ${group.dataset.count} near-duplicates that you have not looked at.`;
+  }
+  if (decide.dataset.lifts && chosen()?.value === "not_ncii") {
+    return "The image is out of results now, and comes back to them.";
+  }
+  return "";
+}
+
+function asked(words) {
+  const dialog = one("#confirm");
+  one("#confirm-text").textContent = words;
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+function guard(form, reasonToAsk) {
+  let sure = false;
+  form.addEventListener("submit", async (event) => {
+    const words = reasonToAsk();
+    if (sure || !words) {
+      for (const button of form.querySelectorAll("button")) button.disabled = true;
+      return;
+    }
+    event.preventDefault();
+    if (await asked(words)) {
+      sure = true;
+      form.requestSubmit();
+    }
+  });
+}
+
+if (decide) {
+  decide.addEventListener("change", (event) => {
+    if (event.target.type === "radio") fitGround();
+  });
+  guard(decide, farReaching);
+}
+for (const form of document.querySelectorAll("form[data-confirm]")) {
+  guard(form, () => form.dataset.confirm);
+}
+// A page that comes back from the browser's memory may be sent again.
+window.addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll("form button:disabled")) button.disabled = false;
+});
+
+// --- keys --------------------------------------------------------------------------------------
+
+const keys = one("#keys");
+
+function press(name) {
+  one(`[data-press="${name}"]`)?.click();
+}
+
+function choose(number) {
+  const radio = decide?.querySelector(`[data-key="${number}"]`);
+  if (radio) {
+    radio.checked = true;
+    radio.focus();
+    fitGround();
+  }
+}
+
+const ACTS = {
+  n: () => press("n"),
+  v: () => hold("veiled"),
+  c: () => hold("clear"),
+  1: () => choose(1),
+  2: () => choose(2),
+  3: () => choose(3),
+  r: () => one("#ground")?.focus(),
+  m: () => one("#more")?.focus(),
+  g: () => one("#group")?.click(),
+  d: () => decide?.requestSubmit(),
+  u: () => undo && !undo.hidden && press("u"),
+  x: () => press("x"),
+  q: () => window.location.assign("/console"),
+  "/": () => window.location.assign("/console/search"),
+  b: () => one('[data-key="b"]')?.requestSubmit(),
+  "?": () => keys.showModal(),
+};
+
+// (1)
+function types(target) {
+  if (target.closest("textarea, select, [contenteditable]")) return true;
+  const field = target.closest("input");
+  return Boolean(field) && !["radio", "checkbox"].includes(field.type);
+}
+
+function switchedOff() {
+  try {
+    return localStorage.getItem(OFF) === "yes";
+  } catch {
+    return false;
+  }
+}
+
+if (keys) {
+  const box = one("#keys-on");
+  box.checked = !switchedOff();
+  box.addEventListener("change", () => {
+    try {
+      localStorage.setItem(OFF, box.checked ? "no" : "yes");
+    } catch {
+      // Without storage it holds until the page is left.
+    }
+  });
+  const opener = one("[data-keys]");
+  opener.hidden = false;
+  opener.addEventListener("click", () => keys.showModal());
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && types(event.target) && !one("dialog[open]")) {
+      event.target.blur();
+      return;
+    }
+    if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
+    if (types(event.target) || one("dialog[open]") || (!box.checked && event.key !== "?")) return;
+    const act = ACTS[event.key];
+    if (!act) return;
+    event.preventDefault();
+    if (!event.repeat) act();
+  });
+}
