@@ -11,7 +11,7 @@ Public forms have no session to steal: for them (3) is all, and only what is kno
 elsewhere is refused, so that nobody with an old browser is kept from reporting.
 """
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from fastapi import Request
@@ -56,18 +56,34 @@ class ForgedForm(HTTPException):
         super().__init__(403, "forged_form")
 
 
-def signed_on(*roles: Role) -> Callable[[Request], Awaitable[Person]]:
+def signed_on(*roles: Role) -> "SignOnGuard":
     """Make the dependency that gives the person who has signed on, of one of these roles.
 
-    Without roles anybody who has signed on may. A method that changes something is let through
-    with a form or header of this session only. ``request.state`` gets ``person``, ``session``,
-    ``csrf`` and ``take_notice``, which ``render`` looks at.
+    Without roles anybody who has signed on may.
+    """
+    return SignOnGuard(roles)
 
-    Raises (when called):
-        SignOnNeeded, NotForThis, ForgedForm: see there.
+
+@dataclass(frozen=True)
+class SignOnGuard:
+    """Gives the person who has signed on.
+
+    A method that changes something is let through with a form or header of this session only.
+    ``request.state`` gets ``person``, ``session``, ``csrf`` and ``take_notice``, which ``render``
+    looks at.
+
+    Attributes:
+        roles: of which the person must have one; empty for anybody.
     """
 
-    async def dependency(request: Request) -> Person:
+    roles: tuple[Role, ...]
+
+    async def __call__(self, request: Request) -> Person:
+        """Answer.
+
+        Raises:
+            SignOnNeeded, NotForThis, ForgedForm: see there.
+        """
         session = await run_in_threadpool(find_session, request)
         changes = request.method not in _SAFE
         if changes:
@@ -77,11 +93,9 @@ def signed_on(*roles: Role) -> Callable[[Request], Awaitable[Person]]:
         _remember(request, session)
         if changes and not is_csrf(session, await _sent(request, "csrf")):  # (4)
             raise ForgedForm
-        if roles and not session.person.may(*roles):  # (2)
+        if self.roles and not session.person.may(*self.roles):  # (2)
             raise NotForThis
         return session.person
-
-    return dependency
 
 
 async def signed_on_or_none(request: Request) -> Person | None:
