@@ -28,6 +28,7 @@ message here is safe to log and to show.
     ├── LedgerError             the ledger is not what was written
     ├── LogProofError           a key, checkpoint or proof is not one, or does not hold
     └── DatabaseError           the SQL store cannot be used
+        ├── LeaseLostError      another process does the periodic work now
         └── DatabaseVersionError  it was written by a newer version of the program
 """
 
@@ -172,6 +173,10 @@ class LogProofError(DelistError):
 
 class DatabaseError(DelistError):
     """The SQL store cannot be used."""
+
+
+class LeaseLostError(DatabaseError):
+    """Another process does the periodic work now: this one writes nothing more."""
 
 
 class DatabaseVersionError(DatabaseError):

@@ -1,6 +1,7 @@
 """What SQLite and PostgreSQL do each in their own way, and words that both use for failure."""
 
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine
@@ -19,10 +20,12 @@ class Backend(Protocol):
     Attributes:
         engine: makes connections on which nothing begins or commits by itself.
         whose: what holds the store, for messages: never with a password.
+        shared: whether other machines may work on it too.
     """
 
     engine: Engine
     whose: str
+    shared: bool
 
     def exists(self) -> bool:
         """Say whether there is anything to read; asking must create nothing."""
@@ -33,6 +36,15 @@ class Backend(Protocol):
         One that reads sees the store as it is at its first statement until it ends, and cannot
         write. One that writes is the only one, and sees all that those before it wrote.
         """
+
+    def begin_beside(self, connection: Connection) -> None:
+        """Begin a transaction that writes beside the one writer, if the database can do that.
+
+        For rows alone that no other transaction reads to decide what it writes.
+        """
+
+    def now(self, connection: Connection) -> datetime:
+        """Return the database's own time, which is the same for all who work on it."""
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep other processes from creating the store meanwhile."""

@@ -6,8 +6,9 @@ PostgreSQL (ADR 0021). Statements are never shown with their values: those are U
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +24,9 @@ from delist.store.sqlite import Sqlite
 from delist.store.tables import HEAD, ledger_head
 
 _READING, _TOLD = "delist_read", "delist_ledger_written"
+_BESIDE = "delist_beside"
+Fence = Callable[[Connection], None]
+"""Looks, at the start of a write transaction, whether this process may still write."""
 
 
 class Database:
@@ -30,6 +34,8 @@ class Database:
 
     Attributes:
         data_dir: what is derived from the store lies there, whichever database it is.
+        fence: looked at when a write transaction begins; what it raises ends that one. None
+            where nobody else could have taken this process's place.
     """
 
     def __init__(self, data_dir: Path, settings: DatabaseSettings = DatabaseSettings()) -> None:
@@ -46,6 +52,7 @@ class Database:
         """
         url = settings.load_url()
         self.data_dir = data_dir
+        self.fence: Fence | None = None
         try:
             self._backend: Backend = Postgres(url) if url else Sqlite(data_dir)
         except OSError as error:
@@ -97,7 +104,30 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """Open the one write transaction. It is durable when the block is left."""
         with self._translated("write"), self._transaction(reading=False) as connection:
+            if self.fence is not None:
+                self.fence(connection)
             yield connection
+
+    @contextmanager
+    def beside(self) -> Iterator[Connection]:
+        """Open a transaction that writes beside the one writer: only for who leads, and when.
+
+        On PostgreSQL it waits for no other write, however long that takes; on SQLite it does.
+        """
+        with (
+            self._translated("write"),
+            self._transaction(reading=False, beside=True) as connection,
+        ):
+            yield connection
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether processes on other machines may work on the same store."""
+        return self._backend.shared
+
+    def now(self, connection: Connection) -> datetime:
+        """Return the database's own time."""
+        return self._backend.now(connection)
 
     def product(self) -> str:
         """Name the program that keeps the store, and its version."""
@@ -120,35 +150,38 @@ class Database:
         self.close()
 
     @contextmanager
-    def _transaction(self, *, reading: bool) -> Iterator[Connection]:
-        with self._begun(reading=reading) as connection:
+    def _transaction(self, *, reading: bool, beside: bool = False) -> Iterator[Connection]:
+        with self._begun(reading=reading, beside=beside) as connection:
             connection.info.pop(_TOLD, None)
             yield connection
             connection.commit()
             if connection.info.pop(_TOLD, False) and not reading:
                 announce(news_path(self.data_dir))
 
-    def _begun(self, *, reading: bool) -> Connection:
+    def _begun(self, *, reading: bool, beside: bool) -> Connection:
         """Begin a transaction; once more where an idle connection turns out to be closed."""
         try:
-            return self._begin(reading=reading)
+            return self._begin(reading=reading, beside=beside)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-        return self._begin(reading=reading)
+        return self._begin(reading=reading, beside=beside)
 
-    def _begin(self, *, reading: bool) -> Connection:
+    def _begin(self, *, reading: bool, beside: bool) -> Connection:
         connection = self._engine.connect()
         try:
-            connection.execution_options(**{_READING: reading}).begin()
+            connection.execution_options(**{_READING: reading, _BESIDE: beside}).begin()
         except BaseException:
             connection.close()
             raise
         return connection
 
     def _say_begin(self, connection: Connection) -> None:
-        reading = connection.get_execution_options().get(_READING, False)
-        self._backend.begin(connection, reading=reading)
+        options = connection.get_execution_options()
+        if options.get(_BESIDE, False):
+            self._backend.begin_beside(connection)
+        else:
+            self._backend.begin(connection, reading=options.get(_READING, False))
 
     @contextmanager
     def _translated(self, action: str) -> Iterator[None]:

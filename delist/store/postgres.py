@@ -7,6 +7,7 @@ hold values, addresses and names of users, so none of them is ever shown.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, create_engine, event, text
@@ -22,9 +23,8 @@ _WRITE_LOCK = 0x64656C697374  # "delist"
 _BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # READ COMMITTED: with a snapshot of the whole transaction, what the writer before us commits
 # while we wait for the lock would stay unseen.
-_BEGIN_WRITE = (
-    f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({_WRITE_LOCK})"
-)
+_BEGIN_BESIDE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_BEGIN_WRITE = f"{_BEGIN_BESIDE}; SELECT pg_advisory_xact_lock({_WRITE_LOCK})"
 _SET_UP = (
     "SET TIME ZONE 'UTC'; SET datestyle = 'ISO, MDY';"
     f" SET lock_timeout = '{BUSY_TIMEOUT_S}s';"
@@ -78,6 +78,7 @@ class Postgres:
     """A database of a server. A write takes an advisory lock at its start."""
 
     whose = "the database"
+    shared = True
 
     def __init__(self, url: str) -> None:
         """Look at the address; nothing is connected yet.
@@ -103,6 +104,15 @@ class Postgres:
     def begin(self, connection: Connection, *, reading: bool) -> None:
         """See the port."""
         connection.exec_driver_sql(_BEGIN_READ if reading else _BEGIN_WRITE)
+
+    def begin_beside(self, connection: Connection) -> None:
+        """See the port. Without the lock that keeps other writers waiting."""
+        connection.exec_driver_sql(_BEGIN_BESIDE)
+
+    def now(self, connection: Connection) -> datetime:
+        """See the port."""
+        said: datetime = connection.exec_driver_sql("select clock_timestamp()").scalar_one()
+        return said.astimezone(UTC)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ _FULL_TEXTS = ("disk is full", "disk I/O error")
 
 class Sqlite:
     """A file of its own. A write takes the file's write lock at its start."""
+
+    shared = False
 
     def __init__(self, data_dir: Path) -> None:
         """Make the data directory; the file comes with ``prepare``."""
@@ -39,6 +42,15 @@ class Sqlite:
         """See the port."""
         connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if reading else 'OFF'}")
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    def begin_beside(self, connection: Connection) -> None:
+        """See the port. There is one write lock only."""
+        self.begin(connection, reading=False)
+
+    def now(self, connection: Connection) -> datetime:
+        """See the port."""
+        said = connection.exec_driver_sql("select strftime('%Y-%m-%d %H:%M:%f', 'now')")
+        return datetime.fromisoformat(str(said.scalar_one())).replace(tzinfo=UTC)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -461,6 +461,41 @@ direct_reports = Table(
     Index(None, "state", "deadline_at"),
 )
 
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(96), primary_key=True),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("done_at", UtcDateTime),
+    Column("outcome", String(32), nullable=False),
+    Column("error", String(64), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("running_since", UtcDateTime),
+    Column("next_run_at", UtcDateTime),
+    Column("requested_at", UtcDateTime),
+    Column("basis", String(200), nullable=False),
+)
+
+job_leases = Table(
+    "job_leases",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("number", _Sequence, nullable=False),
+    Column("holder", String(64), nullable=False),
+    Column("place", String(64), nullable=False),
+    Column("expires_at", UtcDateTime),
+)
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("since", UtcDateTime),
+    Column("looked_at", UtcDateTime, nullable=False),
+)
+
 audit_log = Table(
     "audit_log",
     metadata,

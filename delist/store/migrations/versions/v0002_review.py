@@ -27,6 +27,7 @@ def upgrade() -> None:
     _consumers()
     _signing_on()
     _direct_reports()
+    _periodic_work()
 
 
 def _cases() -> None:
@@ -454,3 +455,38 @@ def _consumers() -> None:
         sa.ForeignKeyConstraint(["consumer"], ["consumers.name"], name="fk_set_aside_consumer"),
     )
     op.create_index("ix_set_aside_consumer_subject", "set_aside", ["consumer", "subject"])
+
+
+def _periodic_work() -> None:
+    op.create_table(
+        "jobs",
+        sa.Column("id", sa.String(96), nullable=False),
+        sa.Column("started_at", _TIME),
+        sa.Column("ended_at", _TIME),
+        sa.Column("done_at", _TIME),
+        sa.Column("outcome", sa.String(32), nullable=False),
+        sa.Column("error", sa.String(64), nullable=False),
+        sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("running_since", _TIME),
+        sa.Column("next_run_at", _TIME),
+        sa.Column("requested_at", _TIME),
+        sa.Column("basis", sa.String(200), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_jobs"),
+    )
+    op.create_table(
+        "job_leases",
+        sa.Column("name", sa.String(32), nullable=False),
+        sa.Column("number", _SEQUENCE, nullable=False),
+        sa.Column("holder", sa.String(64), nullable=False),
+        sa.Column("place", sa.String(64), nullable=False),
+        sa.Column("expires_at", _TIME),
+        sa.PrimaryKeyConstraint("name", name="pk_job_leases"),
+    )
+    op.create_table(
+        "alarms",
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("count", sa.Integer, nullable=False),
+        sa.Column("since", _TIME),
+        sa.Column("looked_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_alarms"),
+    )

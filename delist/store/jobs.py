@@ -1,0 +1,146 @@
+"""What became of each periodic job, and what the clocks said when they were looked at last.
+
+One row a job, one a clock. Job ids hold names of sinks at most; nothing here is about a person.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from delist.store.tables import alarms, jobs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """What is on record about one job.
+
+    Attributes:
+        started_at, ended_at: of the last run that ended.
+        done_at: when it last ended well.
+        outcome: how the last run ended, as a code; empty: none has.
+        error: type of the error that it ended with; empty for none.
+        failures: runs in a row that did not end well.
+        running_since: when the run under way began.
+        next_run_at: when it runs next; of short intervals, as of the last time it was noted.
+        requested_at: when somebody asked for a run that has not begun yet.
+        basis: what the last whole run went by; see ``delist.running.work``.
+    """
+
+    id: str
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    done_at: datetime | None = None
+    outcome: str = ""
+    error: str = ""
+    failures: int = 0
+    running_since: datetime | None = None
+    next_run_at: datetime | None = None
+    requested_at: datetime | None = None
+    basis: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """One clock.
+
+    Attributes:
+        count: how many things are overdue; 0 when all is well.
+        since: when it was first seen that some are.
+        looked_at: when it was looked at last.
+    """
+
+    name: str
+    count: int
+    since: datetime | None
+    looked_at: datetime
+
+
+def every(connection: Connection) -> dict[str, JobState]:
+    """Load what is on record about all jobs, by id."""
+    rows = connection.execute(select(jobs).order_by(jobs.c.id))
+    return {row.id: JobState(**row._mapping) for row in rows}  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def note(connection: Connection, state: JobState, *, request: bool = False) -> None:
+    """Write what became of a job, and leave what was asked for as it is.
+
+    Args:
+        request: whether the run that was asked for, and any asked for before its start, is this.
+    """
+    values = {
+        "started_at": state.started_at,
+        "ended_at": state.ended_at,
+        "done_at": state.done_at,
+        "outcome": state.outcome,
+        "error": state.error,
+        "failures": state.failures,
+        "running_since": state.running_since,
+        "next_run_at": state.next_run_at,
+        "basis": state.basis,
+    }
+    if request:
+        values["requested_at"] = None
+    mine = jobs.c.id == state.id
+    if connection.execute(update(jobs).where(mine).values(**values)).rowcount == 0:
+        connection.execute(insert(jobs).values(id=state.id, requested_at=None, **values))
+
+
+def ask(connection: Connection, job_id: str, *, now: datetime) -> None:
+    """Ask whoever leads for a run of a job."""
+    mine = jobs.c.id == job_id
+    if connection.execute(update(jobs).where(mine).values(requested_at=now)).rowcount == 0:
+        connection.execute(
+            insert(jobs).values(
+                id=job_id, outcome="", error="", failures=0, basis="", requested_at=now
+            )
+        )
+
+
+def asked(connection: Connection) -> list[str]:
+    """Load the ids of jobs that somebody asked for."""
+    chosen = select(jobs.c.id).where(jobs.c.requested_at.is_not(None)).order_by(jobs.c.id)
+    return list(connection.scalars(chosen))
+
+
+def end_all(connection: Connection) -> list[str]:
+    """Note that nothing runs: whoever ran it is gone. Returns what was under way."""
+    running = jobs.c.running_since.is_not(None)
+    cut = list(connection.scalars(select(jobs.c.id).where(running)))
+    connection.execute(
+        update(jobs)
+        .where(running)
+        .values(
+            started_at=jobs.c.running_since,
+            outcome="cut_off",
+            failures=jobs.c.failures + 1,
+            running_since=None,
+        )
+    )
+    return cut
+
+
+def keep_alarms(connection: Connection, counts: Mapping[str, int], *, now: datetime) -> list[Alarm]:
+    """Write what the clocks say; returns those that began, ended or changed, as they are now."""
+    held = {alarm.name: alarm for alarm in every_alarm(connection)}
+    connection.execute(delete(alarms))
+    changed = []
+    for name, count in counts.items():
+        before = held.get(name)
+        since = None
+        if count:
+            since = before.since if before is not None and before.count else now
+        alarm = Alarm(name=name, count=count, since=since, looked_at=now)
+        connection.execute(
+            insert(alarms).values(name=name, count=count, since=since, looked_at=now)
+        )
+        if count != (0 if before is None else before.count):
+            changed.append(alarm)
+    return changed
+
+
+def every_alarm(connection: Connection) -> list[Alarm]:
+    """Load all clocks, by name."""
+    rows = connection.execute(select(alarms).order_by(alarms.c.name))
+    return [Alarm(**row._mapping) for row in rows]  # noqa: SLF001
