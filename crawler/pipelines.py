@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 _OK = range(200, 300)
 _NOT_MODIFIED = 304
 _MAX_VALIDATOR_CHARS = 1024
+STOPPED = "stopped"
+"""Code of what was not fetched since the crawl ended."""
 _ACCEPT = {"Accept": "image/avif,image/webp,image/*,*/*;q=0.8"}
 _ACCEPT_VIDEO = {"Accept": "video/*,*/*;q=0.8", "Accept-Encoding": "identity"}
 
@@ -85,7 +87,7 @@ class FetchedImage:
 class _Place:
     """A page on which an image was found, if any, and what it says of the image, if known."""
 
-    page_url: str | None = field(repr=False)
+    page_url: str | None = field(default=None, repr=False)
     marks: frozenset[PageMark] | None = None
 
     @property
@@ -104,6 +106,18 @@ class _Outcome:
     hashes: tuple[dict[str, str], ...] = field(default=(), repr=False)
     is_video: bool = False
     no_frames: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookAt:
+    """An item of our own spider: an image that the job names by itself, without a page.
+
+    Attributes:
+        position: among the job's ``image_urls``.
+    """
+
+    url: str = field(repr=False)
+    position: int
 
 
 class HashImagesPipeline:
@@ -165,6 +179,9 @@ class HashImagesPipeline:
         if isinstance(item, FetchedImage):
             await self._take(item)
             return item
+        if isinstance(item, LookAt):
+            await self._look(item)
+            return item
         adapter = ItemAdapter(item)
         page_url = _canonical_or_none(adapter.get("page_url"))
         images, videos = (list(adapter.get(name) or ()) for name in ("image_urls", "video_urls"))
@@ -185,6 +202,23 @@ class HashImagesPipeline:
                 if name == "images" or videos:
                     adapter[name] = part
         return item
+
+    async def _look(self, item: LookAt) -> None:
+        """Visit an image, and say what became of it, whatever that is."""
+        code: str | None = STOPPED
+        try:
+            code = (await self._visit(item.url, _Place(), self._accept(item.url))).code
+        finally:
+            self._crawler.signals.send_catch_log(
+                signal=image_looked, position=item.position, code=code
+            )
+
+    def _accept(self, url: str) -> dict[str, str]:
+        try:
+            record = self._indexer.find_image(url)
+        except InvalidUrlError:
+            record = None
+        return _ACCEPT if record is None or not record.md5 else _ACCEPT_VIDEO
 
     async def _end_marks(self, page_url: str, urls: list[str]) -> None:
         """(6) Let go of what the page said of images that it no longer names."""
@@ -395,6 +429,10 @@ internal_error = object()
 
 store_failed = object()
 """Signal: the store refused a batch; the crawl cannot go on. Sent with ``error``."""
+
+
+image_looked = object()
+"""Signal: one of the job's ``image_urls`` is done with. Sent with ``position`` and ``code``."""
 
 
 def decode_data_url(url: str, *, max_bytes: int) -> bytes:

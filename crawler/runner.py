@@ -2,7 +2,8 @@
 
 The job goes in as one line of JSON on standard input, so that no URL stands in
 an argument list that other users can read. Lines of JSON come out: now and then
-``{"progress": {...}}``, at last ``{"result": {...}}`` or ``{"error": "..."}``.
+``{"progress": {...}}``, for each of ``image_urls`` ``{"looked": [position, code]}``, at
+last ``{"result": {...}}`` or ``{"error": "..."}``.
 Standard input stays open: when it ends, the parent is gone or wants no more, and
 the child records what it has in hand and stops.
 
@@ -57,10 +58,11 @@ def run_crawl(
     data_dir: Path | None = None,
     crawl_settings: CrawlSettings | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
+    on_looked: Callable[[int, str | None], None] | None = None,
 ) -> CrawlResult:
     """Crawl in a child process, and wait for its result.
 
-    An exception here, ``KeyboardInterrupt`` and one from ``on_progress``
+    An exception here, ``KeyboardInterrupt`` and one from ``on_progress`` or ``on_looked``
     included, stops the child first; what it has recorded stays.
 
     Args:
@@ -69,6 +71,8 @@ def run_crawl(
         data_dir: takes the place of the file's ``data_dir``.
         crawl_settings: the [crawler] table.
         on_progress: called about once a second with the counters so far.
+        on_looked: called for each of the job's ``image_urls`` once what was found is on disk:
+            with its position, and why it was refused, or None.
 
     Raises:
         CrawlSettingsError: the job makes no sense.
@@ -83,14 +87,14 @@ def run_crawl(
     }
     child = _start_child()
     try:
-        result = _converse(child, order, on_progress)
+        result = _converse(child, order, on_progress, on_looked)
     finally:
         _stop(child)
     return result
 
 
 def _check(job: CrawlJob) -> None:
-    if not job.urls:
+    if not job.urls and not job.image_urls:
         raise CrawlSettingsError("nothing to crawl: give at least one URL")
     if job.depth < 0:
         raise CrawlSettingsError("depth must be 0 or more")
@@ -117,6 +121,7 @@ def _converse(
     child: subprocess.Popen[str],
     order: dict[str, Any],
     on_progress: Callable[[dict[str, Any]], None] | None,
+    on_looked: Callable[[int, str | None], None] | None,
 ) -> CrawlResult:
     assert child.stdin is not None  # noqa: S101 - PIPE above
     assert child.stdout is not None  # noqa: S101 - PIPE above
@@ -135,6 +140,8 @@ def _converse(
             return CrawlResult(**{**message["result"], "refused_seeds": seeds})
         if "error" in message:
             raise CrawlFailedError(message["error"])
+        if "looked" in message and on_looked is not None:
+            on_looked(*message["looked"])
         if "progress" in message and on_progress is not None:
             on_progress(message["progress"])
     status = child.wait()

@@ -81,13 +81,16 @@ class CrawlJob:
 
     Attributes:
         urls: seeds; each a page, an image or a sitemap.
+        image_urls: images and videos that are looked at and nothing else: what answers a page is
+            refused, no link is followed, and what became of each is reported.
         depth: page links followed away from a seed; 0 visits the seeds alone.
         max_pages: most pages that are visited; None leaves it to the settings.
         sitemap: also read the sitemaps of the seeds' hosts.
         allow_private_addresses: also fetch from loopback and private networks.
     """
 
-    urls: tuple[str, ...] = field(repr=False)
+    urls: tuple[str, ...] = field(default=(), repr=False)
+    image_urls: tuple[str, ...] = field(default=(), repr=False)
     depth: int = 1
     max_pages: int | None = None
     sitemap: bool = False

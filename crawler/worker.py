@@ -23,7 +23,7 @@ from scrapy.crawler import AsyncCrawlerProcess, Crawler
 from scrapy.utils.reactor import install_reactor
 
 from crawler.pacing import pacing_of
-from crawler.pipelines import internal_error, store_failed
+from crawler.pipelines import STOPPED, image_looked, internal_error, store_failed
 from crawler.settings import CrawlJob, CrawlSettings, scrapy_settings
 from crawler.spiders.pages import PagesSpider
 from crawler.tally import Tally
@@ -58,7 +58,8 @@ def main() -> int:
 
 def _crawl(order: dict[str, Any], out: IO[str]) -> dict[str, Any] | str:
     """Crawl; returns the counters, or what went wrong with the store."""
-    job = CrawlJob(**{**order["job"], "urls": tuple(order["job"]["urls"])})
+    seeds = {name: tuple(order["job"][name]) for name in ("urls", "image_urls")}
+    job = CrawlJob(**{**order["job"], **seeds})
     settings = CrawlSettings(**order["settings"])
     # Opened and closed once here: a configuration that is wrong fails before anything starts.
     with Indexer.open(order["config"], data_dir=order["data_dir"]) as indexer:
@@ -94,6 +95,7 @@ class _Watch:
         self._reactor: Any = reactor
         crawler.signals.connect(self._note_internal_error, signal=internal_error)
         crawler.signals.connect(self._note_store_error, signal=store_failed)
+        crawler.signals.connect(self._note_look, signal=image_looked)
         crawler.signals.connect(self._note_start, signal=signals.engine_started)
         threading.Thread(target=self._await_end_of_input, daemon=True).start()
 
@@ -148,6 +150,10 @@ class _Watch:
         if self._store_error is None:
             self._store_error = str(error)
             self._limit_grace()
+
+    def _note_look(self, position: int, code: str | None) -> None:
+        if code != STOPPED:  # nobody has looked
+            _write(self._out, {"looked": [position, code]})
 
     def _note_internal_error(self, error: Exception) -> None:
         _log.error("crawler.internal_error", **_describe(error))

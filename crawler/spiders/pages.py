@@ -4,6 +4,7 @@ A seed may be a page, an image, a video or a sitemap; what it is, its bytes say.
 links are followed on the seeds' hosts only; images and videos are fetched from anywhere.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import suppress
@@ -21,7 +22,7 @@ from crawler.agent import VIDEO
 from crawler.errors import RefusedError
 from crawler.links import MAX_URL_CHARS, find_links
 from crawler.page_reader import PageContext, PageReader
-from crawler.pipelines import FetchedImage, internal_error
+from crawler.pipelines import FetchedImage, LookAt, image_looked, internal_error
 from crawler.refusals import INTERNAL_ERROR, refusal_code
 from crawler.settings import CrawlJob, CrawlSettings
 from crawler.sitemaps import parse_sitemap, sitemaps_of_robots, unpack
@@ -94,6 +95,19 @@ class PagesSpider(scrapy.Spider):
         """Yield the first requests."""
         for request in self._start_requests():
             yield request
+        # Scrapy ends a crawl without waiting for the items of ``start``: so it lasts until then.
+        self._looks_left = len(self._job.image_urls)
+        self._all_looked = asyncio.Event()
+        self.crawler.signals.connect(self._note_look, signal=image_looked)
+        for position, url in enumerate(self._job.image_urls):
+            yield LookAt(url=url, position=position)
+        if self._job.image_urls:
+            await self._all_looked.wait()
+
+    def _note_look(self) -> None:
+        self._looks_left -= 1
+        if not self._looks_left:
+            self._all_looked.set()
 
     def _start_requests(self) -> Iterator[Request]:
         roots: dict[str, None] = {}
