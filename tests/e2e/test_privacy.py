@@ -285,6 +285,7 @@ def test_no_log_file_is_written(scene: Scene) -> None:
             "run.lock",
             "images.lock",
             "blind-sample-key",
+            "people-key",
             "ledger-key",
             "checkpoint",
             ".lock",
