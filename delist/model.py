@@ -132,6 +132,8 @@ class Case:
         pending_by: that person.
         disputed: two people decided differently, and a third is needed.
         claimed_by: who is at work on it, until ``claimed_until``.
+        confirmed_sha256: content that a person confirmed and that it suppresses, "" for none;
+            another than ``content_sha256`` where a person has to look at what is there now.
     """
 
     id: str
@@ -155,6 +157,7 @@ class Case:
     disputed: bool = False
     claimed_by: str = ""
     claimed_until: datetime | None = None
+    confirmed_sha256: str = field(default="", repr=False)
     matches: tuple[CaseMatch, ...] = ()
 
     @property
@@ -162,6 +165,11 @@ class Case:
         """Matches that stand behind the case, the nearest first."""
         active = [match for match in self.matches if match.support is Support.ACTIVE]
         return tuple(sorted(active, key=lambda match: (match.distance_bits, match.signal_key)))
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether it suppresses what a person confirmed, and something else is there now."""
+        return self.confirmed_sha256 not in {"", self.content_sha256}
 
     @property
     def awaits_person(self) -> bool:

@@ -23,6 +23,8 @@ class Standpoint:
         proposed: what the policy proposes; None when nothing supports the case.
         kept: a person confirmed these bytes by eye, and the policy keeps what was confirmed
             although nothing supports it any more.
+        changed: a person confirmed what was there before, and nobody has dismissed what is
+            there now.
     """
 
     supported: bool
@@ -30,12 +32,15 @@ class Standpoint:
     verdict_covers_matches: bool
     proposed: Action | None
     kept: bool = False
+    changed: bool = False
 
 
 _HOLDS = Callable[[Standpoint], bool]
 
 TABLE: tuple[tuple[str, _HOLDS, CaseState], ...] = (
     ("kept by rule", lambda now: not now.supported and now.kept, CaseState.SUPPRESSED),
+    # A host may show us something else than it shows to people: no machine lifts it then.
+    ("confirmed by eye, changed since", lambda now: now.changed, CaseState.SUPPRESSED),
     ("nothing supports it", lambda now: not now.supported, CaseState.WITHDRAWN),
     ("confirmed by eye", lambda now: now.verdict is Verdict.NCII, CaseState.SUPPRESSED),
     (

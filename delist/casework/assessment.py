@@ -26,7 +26,8 @@ from delist.casework.looking import Looker
 from delist.casework.views import Outcome, Rules, View
 from delist.model import Action, Basis, Case, CaseState, Decision, RecordState, Support, Verdict
 from delist.policy import Check, acts_until
-from delist.store import acts, cases, reassessments
+from delist.store import acts, cases, ledger, reassessments
+from indexer.model import ImageRecord
 from indexer.store import Store
 
 POLICY_ACTOR = "policy"
@@ -109,7 +110,11 @@ class Assessor(Looker):
     def _note_policy(self, view: View) -> None:
         """Append the policy's decision; a person's is appended by ``review``."""
         case, proposal = view.case, view.proposal
-        if proposal is None:
+        acts = proposal is not None and proposal.action is Action.SUPPRESS
+        if case.has_changed and not acts:
+            action = Action.KEEP
+            reason = "a person confirmed what was there before; a person has to look at what is now"
+        elif proposal is None:
             kept = case.state is CaseState.SUPPRESSED
             action = Action.KEEP if kept else Action.LIFT
             reason = "no live signal matches the image any more"
@@ -138,7 +143,10 @@ class Assessor(Looker):
         case, record, match = view.case, view.record, view.basis
         wanted = None
         if case.state is CaseState.SUPPRESSED and match is not None:
-            confirmed = case.verdict is Verdict.NCII
+            # Nothing matches what is there now: the record says what was confirmed, as before.
+            kept = case.has_changed and view.proposal is None
+            confirmed = kept or case.verdict is Verdict.NCII
+            until = None if confirmed or case.has_changed else self._acts_until(case)
             wanted = emission.Suppression(
                 state=RecordState.CONFIRMED if confirmed else RecordState.PROVISIONAL,
                 basis=Basis(
@@ -149,10 +157,10 @@ class Assessor(Looker):
                     variant=match.variant,
                     policy_version=self._policy.version,
                 ),
-                image_urls=self._urls_of(case),
+                image_urls=self._urls_of(case, record),
                 document_id=(record.document_id if record else None) or "",
-                content_sha256=case.content_sha256,
-                expires_at=None if confirmed else self._acts_until(case),
+                content_sha256=case.confirmed_sha256 if kept else case.content_sha256,
+                expires_at=until,
             )
         reason = _lift_reason(case, view.held)
         if reason == emission.REASON_NEEDS_REVIEW and self._has_expired(case):
@@ -166,9 +174,11 @@ class Assessor(Looker):
         until = self._acts_until(case)
         return until is not None and until <= self._now
 
-    def _urls_of(self, case: Case) -> list[str]:
+    def _urls_of(self, case: Case, record: ImageRecord | None) -> list[str]:
         aliases = self._store.images.aliases(self._image_txn, bytes.fromhex(case.image_key))
-        return [case.image_url, *aliases]
+        if record is None:  # it moved with all that led to it: kept is what was in effect
+            aliases += emission.effective(ledger.of_case(self._connection, case.id))
+        return list(dict.fromkeys([case.image_url, *aliases]))
 
     def _touch(self, case: Case, held: Case | None) -> None:
         before = () if held is None else held.active_matches
@@ -190,6 +200,8 @@ def _lift_reason(case: Case, held: Case | None) -> str:
         return emission.REASON_NEEDS_REVIEW
     before = set() if held is None else {match.signal_key for match in held.active_matches}
     ended = [match for match in case.matches if match.signal_key in before]
+    if held is not None and held.has_changed:
+        ended = list(case.matches)
     if any(match.support is Support.ENDED for match in ended):
         return emission.REASON_CONTENT_CHANGED
     return emission.REASON_WITHDRAWN

@@ -1,7 +1,7 @@
 """Looking at one image's case in the light of what is true now; nothing is written.
 
 (1) Take what the image matches now from the indexer's store; what no longer
-    matches has ended or was withdrawn.
+    matches has ended or was withdrawn. See what is there now (``confirmed``).
 (2) See what people's decisions on the bytes that are there now come to.
 (3) Collect the facts, find signals that do what no true signal does, ask the policy.
 (4) Say where the case stands by the table of ``workflow``.
@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 import lmdb
 from sqlalchemy import Connection
 
-from delist.casework import braking
+from delist.casework import braking, confirmed
 from delist.casework.facts import FactsReader, Supposed
 from delist.casework.grouping import find_group, reach_of
 from delist.casework.matching import with_matches
@@ -25,7 +25,7 @@ from delist.casework.risk import queue_place, risk_of
 from delist.casework.views import Rules, View
 from delist.errors import PolicyChangedError
 from delist.feedback.giving_back import GivingBack
-from delist.model import Case, CaseMatch, CaseState, Decision, Support, Verdict
+from delist.model import Action, Case, CaseMatch, CaseState, Decision, Support, Verdict
 from delist.policy import CaseFacts, ConfirmedRule, Proposal, propose, urgency
 from delist.rulings import standing_of
 from delist.sites import place_of, site_of
@@ -98,9 +98,11 @@ class Looker:
             idle=idle,
             now=self._now,
         )
-        case = self._with_standing(case, ruling)  # (2)
+        there = confirmed.content_there(self._store, self._image_txn, case.image_url, record)
+        case = confirmed.follow_content(case, there, self._policy)
+        case = confirmed.with_confirmed(self._with_standing(case, ruling))  # (2)
         case = self._with_group(case, held, record)
-        return self._decided(case, held, record)  # (3), (4)
+        return self._decided(case, held, record, there)  # (3), (4)
 
     def suppose(self, view: View) -> None:
         """Take what a view leads to for granted in the next ones; nothing is written."""
@@ -171,14 +173,16 @@ class Looker:
         reach = reach_of(self._connection, self._store, self._image_txn, case, counted=counted)
         return replace(case, reach=reach)
 
-    def _decided(self, case: Case, held: Case | None, record: ImageRecord | None) -> View:
+    def _decided(
+        self, case: Case, held: Case | None, record: ImageRecord | None, there: str
+    ) -> View:
         """Ask the policy, and say where the case stands."""
         active = case.active_matches
         newest = max((match.matched_at for match in active), default=None)
         covers = case.decided_at is not None and (newest is None or newest <= case.decided_at)
         facts = self._facts_of(case, held, record) if active else None
         proposal, tripped = self._proposed(case, facts) if facts else (None, ())
-        kept = None if active or record is None else self._kept(case, record)
+        kept = None if active else self._kept(case, record, there)
         state = next_state(
             Standpoint(
                 supported=bool(active),
@@ -186,10 +190,12 @@ class Looker:
                 verdict_covers_matches=covers,
                 proposed=proposal.action if proposal else None,
                 kept=kept is not None,
+                changed=case.has_changed,
             )
         )
         if state is not case.state:
-            case = replace(case, state=state, changed_at=self._now)
+            case = replace(case, changed_at=self._now)
+        case = confirmed.with_state(case, state)
         if held is not None and case.awaits_person and not held.awaits_person:
             # A person is asked again, and has the whole time again.
             case = replace(case, deadline_at=self._now + timedelta(hours=self._review_hours))
@@ -230,9 +236,12 @@ class Looker:
         )
         return propose(facts, self._policy), tuple(tripped)
 
-    def _kept(self, case: Case, record: ImageRecord) -> CaseMatch | None:
+    def _kept(self, case: Case, record: ImageRecord | None, there: str) -> CaseMatch | None:
         """Find what a confirmed image rests on when nothing matches it any more, or None."""
-        if case.verdict is not Verdict.NCII or record.sha256.hex() != case.content_sha256:
+        moved = record is None and there != "" and there == case.confirmed_sha256
+        if case.has_changed or moved:
+            return confirmed.basis_of(case)
+        if case.verdict is not Verdict.NCII or record is None or there != case.content_sha256:
             return None
         seen = [match for match in case.matches if match.content_sha256 == case.content_sha256]
         changed = [match for match in seen if match.support is Support.ENDED]
@@ -260,6 +269,8 @@ class Looker:
         held, case = view.held, view.case
         if case.state is not CaseState.SUPPRESSED or case.verdict is Verdict.NCII:
             return False
+        if view.proposal is None or view.proposal.action is not Action.SUPPRESS:
+            return False  # what a person confirmed before is kept
         return (
             held is None
             or held.state is not CaseState.SUPPRESSED

@@ -64,7 +64,7 @@ def _merged(held: CaseMatch | None, match: Match, now: datetime) -> CaseMatch:
 
 
 def _ended(match: CaseMatch, find_signal: FindSignal, idle: Collection[str]) -> CaseMatch:
-    if match.support is not Support.ACTIVE:
+    if match.support is Support.WITHDRAWN:
         return match
     live = find_signal(bytes.fromhex(match.signal_key))
     # One that was added since has returned from a withdrawal, and waits for its re-scan.

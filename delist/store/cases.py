@@ -5,7 +5,19 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from delist.model import (
     Action,
@@ -153,12 +165,26 @@ def supported_by(connection: Connection, signal_keys: Iterable[str]) -> list[Cas
 
 
 def images_supported_by(connection: Connection, signal_keys: Iterable[str]) -> list[str]:
-    """List the image keys of the cases that signals stand behind, the oldest case first."""
-    matched = select(case_matches.c.case_id).where(
-        case_matches.c.signal_key.in_(list(signal_keys)),
-        case_matches.c.support == Support.ACTIVE.value,
+    """List the image keys of the cases that signals stand behind, the oldest case first.
+
+    Also of those that are suppressed although they no longer match.
+    """
+    keys = list(signal_keys)
+    found = (
+        select(cases.c.image_key)
+        .join(case_matches, case_matches.c.case_id == cases.c.id)
+        .where(
+            case_matches.c.signal_key.in_(keys),
+            or_(
+                case_matches.c.support == Support.ACTIVE.value,
+                and_(
+                    case_matches.c.support == Support.ENDED.value,
+                    cases.c.state == CaseState.SUPPRESSED.value,
+                ),
+            ),
+        )
+        .group_by(cases.c.image_key, cases.c.opened_at, cases.c.id)
     )
-    found = select(cases.c.image_key).where(cases.c.id.in_(matched))
     return list(connection.scalars(found.order_by(cases.c.opened_at, cases.c.id)))
 
 

@@ -87,6 +87,7 @@ cases = Table(
     Column("disputed", Boolean, nullable=False, server_default=false()),
     Column("claimed_by", String(200), nullable=False, server_default=""),
     Column("claimed_until", UtcDateTime),
+    Column("confirmed_sha256", String(64), nullable=False, server_default=""),
     Column("awaits_person", Boolean, nullable=False, server_default=false()),
     Index(None, "state", "deadline_at"),
     Index(None, "awaits_person", "queue_at", "id"),
@@ -272,6 +273,31 @@ brakes = Table(
     Column("release_reason", Text),
     Index(None, "kind", "name"),
     Index(None, "released_at"),
+)
+
+recrawls = Table(
+    "recrawls",
+    metadata,
+    Column("url_key", String(32), primary_key=True),
+    Column("image_url", Text, nullable=False),
+    Column("site", String(255), nullable=False),
+    Column("case_id", String(32), nullable=False),
+    Column("sequence", _Sequence, nullable=False),
+    Column("lifted_at", UtcDateTime),
+    Column("next_at", UtcDateTime, nullable=False),
+    Column("looked_at", UtcDateTime),
+    Column("outcome", String(64), nullable=False),
+    Column("streak", Integer, nullable=False),
+    Column("since", UtcDateTime),
+    Index(None, "next_at"),
+)
+
+recrawl_days = Table(
+    "recrawl_days",
+    metadata,
+    Column("day", String(10), primary_key=True),
+    Column("site", String(255), primary_key=True),
+    Column("looks", Integer, nullable=False),
 )
 
 automatic_acts = Table(

@@ -28,6 +28,7 @@ def upgrade() -> None:
     _signing_on()
     _direct_reports()
     _periodic_work()
+    _recrawls()
 
 
 def _cases() -> None:
@@ -50,6 +51,7 @@ def _cases() -> None:
         sa.Column("disputed", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("claimed_by", sa.String(200), nullable=False, server_default=""),
         sa.Column("claimed_until", _TIME),
+        sa.Column("confirmed_sha256", sa.String(64), nullable=False, server_default=""),
         sa.Column("awaits_person", sa.Boolean, nullable=False, server_default=sa.false()),
     )
     for column in added:
@@ -489,4 +491,30 @@ def _periodic_work() -> None:
         sa.Column("since", _TIME),
         sa.Column("looked_at", _TIME, nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_alarms"),
+    )
+
+
+def _recrawls() -> None:
+    op.create_table(
+        "recrawls",
+        sa.Column("url_key", sa.String(32), nullable=False),
+        sa.Column("image_url", sa.Text, nullable=False),
+        sa.Column("site", sa.String(255), nullable=False),
+        sa.Column("case_id", sa.String(32), nullable=False),
+        sa.Column("sequence", _SEQUENCE, nullable=False),
+        sa.Column("lifted_at", _TIME),
+        sa.Column("next_at", _TIME, nullable=False),
+        sa.Column("looked_at", _TIME),
+        sa.Column("outcome", sa.String(64), nullable=False),
+        sa.Column("streak", sa.Integer, nullable=False),
+        sa.Column("since", _TIME),
+        sa.PrimaryKeyConstraint("url_key", name="pk_recrawls"),
+    )
+    op.create_index("ix_recrawls_next_at", "recrawls", ["next_at"])
+    op.create_table(
+        "recrawl_days",
+        sa.Column("day", sa.String(10), nullable=False),
+        sa.Column("site", sa.String(255), nullable=False),
+        sa.Column("looks", sa.Integer, nullable=False),
+        sa.PrimaryKeyConstraint("day", "site", name="pk_recrawl_days"),
     )
