@@ -23,6 +23,7 @@ message here is safe to log and to show.
     │   ├── SignOnDelayedError  too many tries; nothing was looked at
     │   └── ProviderError       the organisation's sign-on does not answer as it should
     ├── BusyError               too many at once; it may work in a while
+    ├── FetchError              an address gave no answer that can be used
     ├── ProofError              control of a site could not be proved
     ├── ReportError             a report cannot be written in this form here
     ├── LedgerError             the ledger is not what was written
@@ -153,6 +154,10 @@ class ProviderError(SignOnError):
 
 class BusyError(DelistError):
     """Too many at once; it may work in a while."""
+
+
+class FetchError(DelistError):
+    """An address gave no answer that can be used: says why, never names the address."""
 
 
 class ProofError(DelistError):
