@@ -192,7 +192,10 @@ class FeedSync:
         offered = cursor.newest if page.cursor is None else page.cursor
         # A start in the future would skip whatever changes until then.
         moved = max(cursor.cursor, min(offered, int(now.timestamp())))
-        return FeedCursor(cursor=moved, synced_at=now)
+        # A store that was put back knows what was withdrawn once the feed was read from its
+        # beginning. The people who report to us directly have no feed: a person says so.
+        restored_from = cursor.restored_from if cursor.since else None
+        return FeedCursor(cursor=moved, synced_at=now, restored_from=restored_from)
 
     def _apply(self, writing: _Writing, record: FeedRecord) -> _Effect:
         """Apply one entry by the rules above."""

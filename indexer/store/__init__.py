@@ -5,14 +5,17 @@ one transaction: a page of a feed with its cursor, an image with its hashes,
 matches and log entries.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
 import lmdb
 
 from indexer.settings import StoreSettings
+from indexer.store import dumping
 from indexer.store.backgrounds import SignalBackground
 from indexer.store.cursors import (
     CursorStore,
@@ -22,13 +25,14 @@ from indexer.store.cursors import (
     ScanCursor,
     SegmentCosts,
 )
-from indexer.store.environment import Environment
+from indexer.store.environment import SCHEMA, Environment
 from indexer.store.freed import Overwritten, overwrite_freed
 from indexer.store.images import ImageStore
 from indexer.store.secret import load_or_create_secret, make_private
 from indexer.store.signals import QuarantinedRecord, SignalStore, Tombstone
 
 __all__ = [
+    "SCHEMA",
     "FeedCursor",
     "IndexPointer",
     "Overwritten",
@@ -78,6 +82,46 @@ class Store:
     def overwrite_freed(self, *, stopped: Callable[[], bool] = lambda: False) -> Overwritten:
         """Overwrite what was freed before now; see ``indexer.store.freed``."""
         return overwrite_freed(self._environment, stopped=stopped)
+
+    def dump(self, txn: lmdb.Transaction) -> Iterator[tuple[str, Iterator[dumping.Pair]]]:
+        """Iterate over all databases and what they hold; valid within the transaction."""
+        for name in dumping.names(txn):
+            yield name, dumping.pairs(self._environment, txn, name)
+
+    def fill(self, name: str, batches: Iterable[Sequence[dumping.Pair]]) -> int:
+        """Fill a database of a new store from a dump; see ``dumping.fill``."""
+        return dumping.fill(self._environment, name, batches)
+
+    def mark_restored(self, *, taken_at: datetime, kept: str) -> None:
+        """Note that the store was put back: each feed is to be read from its beginning.
+
+        Args:
+            taken_at: point in time of the backup.
+            kept: the feed that cannot be read anew: what people report to us directly.
+        """
+        with self.write() as txn:
+            for name, cursor in self.feed_cursors.every(txn).items():
+                begun = cursor if name == kept else FeedCursor(synced_at=cursor.synced_at)
+                self.feed_cursors.put(txn, name, replace(begun, restored_from=taken_at))
+
+    def restored_feeds(self) -> dict[str, datetime]:
+        """Map the feeds not read from their beginning since the store was put back to when."""
+        with self.read() as txn:
+            found = self.feed_cursors.every(txn)
+        return {
+            name: cursor.restored_from
+            for name, cursor in found.items()
+            if cursor.restored_from is not None
+        }
+
+    def accept_restored(self, name: str) -> bool:
+        """Take a feed as it was put back, by a person's word; say whether it had to be."""
+        with self.write() as txn:
+            cursor = self.feed_cursors.load(txn, name)
+            if cursor.restored_from is None:
+                return False
+            self.feed_cursors.put(txn, name, replace(cursor, restored_from=None))
+        return True
 
     def close(self) -> None:
         """Close the store."""

@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 import lmdb
 
+from indexer import model
 from indexer.store.codec import RecordCodec
 from indexer.store.environment import Environment
 
@@ -24,6 +25,8 @@ class FeedCursor:
         pages: pages of the set under way that were applied.
         newest: latest ``modified_at`` seen in the set under way.
         synced_at: when a set was last completed.
+        restored_from: point in time of the backup that the store was put back from, until
+            the feed was read from its beginning: what it withdrew since may be here again.
     """
 
     cursor: int = 0
@@ -32,6 +35,7 @@ class FeedCursor:
     pages: int = 0
     newest: int = 0
     synced_at: datetime | None = None
+    restored_from: datetime | None = model.since(2, None)  # noqa: RUF009 - a field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

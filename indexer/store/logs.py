@@ -1,7 +1,9 @@
-"""Append-only logs: what happened, in order, numbered from 1 without gaps."""
+"""Append-only logs: what happened, in order, numbered from 1 without gaps; old entries may go."""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
+from itertools import islice
 from typing import Generic, TypeVar
 
 import lmdb
@@ -39,3 +41,32 @@ class EventLog(Generic[EventT]):
                 return
             for _, raw in zip(range(limit), cursor.iternext(keys=False), strict=False):
                 yield self._codec.decode(raw)
+
+    def forget(self, txn: lmdb.Transaction, *, up_to: int, before: datetime, limit: int) -> int:
+        """Drop the oldest entries; returns how many.
+
+        The newest entry always stays: its number is what the log has come to.
+
+        Args:
+            up_to: the last entry that nobody needs any more.
+            before: entries from this time on stay, and whatever follows the first of them.
+            limit: most entries to drop in this transaction.
+        """
+        keys = list(islice(self._forgettable(txn, up_to=up_to, before=before), limit))
+        for key in keys:
+            txn.delete(key, db=self._db)
+        return len(keys)
+
+    def count_forgettable(self, txn: lmdb.Transaction, *, up_to: int, before: datetime) -> int:
+        """Count what ``forget`` would drop without a limit."""
+        return sum(1 for _ in self._forgettable(txn, up_to=up_to, before=before))
+
+    def _forgettable(
+        self, txn: lmdb.Transaction, *, up_to: int, before: datetime
+    ) -> Iterator[bytes]:
+        last = min(up_to, self.last_sequence(txn) - 1)
+        with txn.cursor(db=self._db) as cursor:
+            for key, raw in cursor:
+                if int.from_bytes(key) > last or self._codec.decode(raw).at >= before:
+                    return
+                yield bytes(key)

@@ -161,7 +161,10 @@ class SignalStore:
 
     def signals_of_case(self, txn: lmdb.Transaction, case_ref: str) -> dict[bytes, bool]:
         """Map the keys of a case's signals to whether the case still stands behind them."""
-        case_key = self.case_key(case_ref)
+        return self.signals_of_case_key(txn, self.case_key(case_ref))
+
+    def signals_of_case_key(self, txn: lmdb.Transaction, case_key: bytes) -> dict[bytes, bool]:
+        """Do the same for a case of which only the key is known."""
         found: dict[bytes, bool] = {}
         with txn.cursor(db=self._cases) as cursor:
             if cursor.set_range(case_key):
