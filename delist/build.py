@@ -11,10 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from delist import access, feedback, reporting, review
+from delist import access, feedback, reporting, retention, review
 from delist.appeals.desk import AppealDesk
-from delist.attestation import erasing
+from delist.attestation import erasing, succeeding
 from delist.attestation.attesting import LedgerLog
+from delist.backup import BackupReport, Backups, restored
 from delist.casework.benign import BenignBank
 from delist.casework.facts import Sources
 from delist.casework.views import Rules
@@ -32,6 +33,7 @@ from delist.people.signing_on import SigningOn
 from delist.policy import Policy, parse_policy
 from delist.reporting import SurvivorReport
 from delist.review import Ruling
+from delist.retention import RetentionReport
 from delist.review.desk import CaseFile, Desk
 from delist.review.viewing import Viewing
 from delist.settings import DelistSettings, load_settings
@@ -73,11 +75,16 @@ class Delist:
     """The open whole. Thread-safe; to be opened anew in every process."""
 
     def __init__(
-        self, settings: DelistSettings, *, clock: Callable[[], datetime] = utc_now
+        self,
+        settings: DelistSettings,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        config_file: Path | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
 
+        self.config_file = config_file
     @classmethod
     def open(cls, config: Path | None = None, *, data_dir: Path | None = None) -> Self:
         """Open the whole of a configuration file; None for the built-in defaults.
@@ -85,7 +92,7 @@ class Delist:
         Raises:
             SettingsError: the file cannot be read, or a value is wrong.
         """
-        return cls(load_settings(config, data_dir=data_dir))
+        return cls(load_settings(config, data_dir=data_dir), config_file=config)
 
     @cached_property
     def indexer(self) -> Indexer:
@@ -119,7 +126,12 @@ class Delist:
         return BenignBank()
 
     def rules(self, policy: Policy | None = None) -> Rules:
-        """What assessing follows: a policy (None for the one in force), and sources of facts."""
+        """What assessing follows: a policy (None for the one in force), and sources of facts.
+
+        Raises:
+            RestoredError: the store was put back, and a feed was not read from its beginning yet.
+        """
+        restored.check_settled(self.indexer.store)
         number: int | None = None
         if policy is None:
             number, policy = self._numbered_policy()
@@ -320,6 +332,7 @@ class Delist:
     def send_feedback(self, *, stopped: Stopped = _never) -> DeliveryReport:
         """Tell the feeds what waits in the outboxes; what fails is tried again later."""
         with self.database.read() as connection:
+        restored.check_settled(self.indexer.store)
             if not outbox.waiting(connection) and not submissions.waiting(connection):
                 return DeliveryReport(failed={})
         indexer, now = self.indexer, self.clock()
@@ -388,6 +401,82 @@ class Delist:
         )
 
     @property
+    def begin_new_log(self, *, actor: str, reason: str) -> succeeding.NewLog:
+        """Begin a new log of the ledger, with a new key and origin; see ``succeeding``."""
+
+        def opened() -> LedgerLog:
+            self.__dict__.pop("ledger_log", None)
+            return self.ledger_log
+
+        return succeeding.begin_anew(
+            opened,
+            self.database,
+            self.settings.indexer.data_dir,
+            actor=actor,
+            reason=reason,
+            now=self.clock(),
+        )
+
+    def resume_log(self, checkpoint: str, *, actor: str, reason: str) -> int:
+        """Go on with the ledger's log after a backup was put back; see ``succeeding.resume``."""
+        return succeeding.resume(
+            self.ledger_log,
+            self.database,
+            checkpoint,
+            actor=actor,
+            reason=reason,
+            now=self.clock(),
+        )
+
+    @property
+    def backups(self) -> Backups:
+        """Copies of both stores and the secrets."""
+        return Backups(
+            lambda: (self.indexer.store, self.database),
+            self.settings,
+            config_file=self.config_file,
+            clock=self.clock,
+        )
+
+    def backup(self) -> BackupReport:
+        """Take a backup as [backup] says; what a job calls."""
+        return self.backups.take()
+
+    def accept_restored(self, feed: str, *, actor: str, reason: str) -> None:
+        """Take what was put back of a feed as it is; see ``backup.restored``."""
+        restored.accept(
+            self.indexer.store,
+            self.database,
+            feed,
+            actor=actor,
+            reason=reason,
+            now=self.clock(),
+        )
+
+    def retain(self, *, dry_run: bool = False) -> RetentionReport:
+        """Remove what has been kept long enough, as [retention] says; what a job calls."""
+        if not dry_run:
+            self.reports.erase_old()
+        return retention.run(
+            self.indexer.store, self.database, self.settings, now=self.clock(), dry_run=dry_run
+        )
+
+    @cached_property
+    def monitor(self) -> Monitor:
+        """How this installation stands, in figures."""
+        return Monitor(
+            indexer=lambda: self.indexer,
+            database=lambda: self.database,
+            log=lambda: self.ledger_log,
+            sinks=lambda: self.sinks,
+            clock=self.clock,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """From where on a figure is not as it should be."""
+        return Limits(feed_s=self.settings.web.stale_s)
+
     def sinks(self) -> Sinks:
         """Those who follow the ledger, and what brings it to them."""
         settings = self.settings

@@ -29,6 +29,11 @@ message here is safe to log and to show.
     ├── LedgerError             the ledger is not what was written
     ├── LogProofError           a key, checkpoint or proof is not one, or does not hold
     └── DatabaseError           the SQL store cannot be used
+    ├── BackupError             a backup cannot be written, read or put back
+    │   ├── BackupDamagedError  the archive is not what was written
+    │   ├── BackupKeyError      the archive is sealed with another key, or with none
+    │   └── BackupVersionError  another version of the program wrote it
+    ├── RestoredError           put back from a backup; what ended since is not known yet
         ├── LeaseLostError      another process does the periodic work now
         └── DatabaseVersionError  it was written by a newer version of the program
 """
@@ -181,6 +186,29 @@ class DatabaseError(DelistError):
 
 
 class LeaseLostError(DatabaseError):
+class BackupError(DelistError):
+    """A backup cannot be written, read or put back."""
+
+
+class BackupDamagedError(BackupError):
+    """The archive is not what was written: cut, altered, reordered, or of another program."""
+
+
+class BackupKeyError(BackupError):
+    """The archive is sealed with another key, or the key is missing or not needed."""
+
+
+class BackupVersionError(BackupError):
+    """Another version of the program wrote the archive. Nothing was written."""
+
+
+class RestoredError(DelistError):
+    """The store was put back from a backup, and what ended since is not known yet.
+
+    Deciding on it could take a withdrawn signal for one in force.
+    """
+
+
     """Another process does the periodic work now: this one writes nothing more."""
 
 

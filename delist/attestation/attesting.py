@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from delist.attestation.proving import extra_of
 from delist.attestation.publishing import LogFolder
 from delist.errors import LedgerError, LogProofError, UsageError
-from delist.store import Database, ledger, tree, tree_check
+from delist.store import Database, ledger, standing, tree, tree_check
 from delist.tlog.checkpoints import Checkpoint, open_checkpoint, sign_checkpoint
 from delist.tlog.merkle import Node, consistency_proof, inclusion_proof
 from delist.tlog.notes import Note, SigningKey, VerifierKey, public_of
@@ -55,14 +55,17 @@ class LedgerLog:
     ) -> None:
         """Take an origin, the log's name; without one it is made of the key."""
         self._database, self._clock, self._origin = database, clock, origin
-        self._key_file = data_dir / "secrets" / "ledger-key"
+        self._data_dir = data_dir
         self.folder = LogFolder(data_dir / "ledger")
 
     @cached_property
     def _key(self) -> SigningKey:
-        secret = load_or_create_secret(self._key_file)
+        generation = generations(self._data_dir)
+        secret = load_or_create_secret(key_path(self._data_dir, generation))
         made = f"delist/{sha256(public_of(secret)).hexdigest()[:16]}"
-        return SigningKey(name=self._origin or made, secret=secret)
+        # An origin names one log for ever: one that was begun anew has a name of its own.
+        given = f"{self._origin}/{generation}" if generation > 1 else self._origin
+        return SigningKey(name=given if self._origin else made, secret=secret)
 
     @property
     def key(self) -> VerifierKey:
@@ -77,11 +80,22 @@ class LedgerLog:
         """
         with self.folder.alone():
             with self._database.read() as connection:  # (1)
+                _check_standing(connection)
                 self._check_past(connection, self._published())
             self.extend()
             newest, moved = self.sign()
             files = 0 if newest is None else self.publish(newest)
         return CheckpointReport(size=newest.size if newest else 0, moved=moved, files=files)
+
+    def check_past(self) -> None:
+        """Look whether the ledger is still the one that was signed; signs nothing.
+
+        Raises:
+            LedgerError: it was cut, rewritten or rolled back.
+        """
+        published = self._published()
+        with self._database.read() as connection:
+            self._check_past(connection, published)
 
     def extend(self) -> None:
         """(2) Take the ledger's new records into the tree."""
@@ -93,6 +107,7 @@ class LedgerLog:
     def sign(self) -> tuple[tree.StoredCheckpoint | None, bool]:
         """(3) Sign the tree's head; returns the newest checkpoint, and whether it is new."""
         with self._database.write() as connection:
+            _check_standing(connection)
             held = self._check_past(connection, self._published())
             size = tree.size(connection)
             if size == (held.size if held else 0):
@@ -233,3 +248,26 @@ class LedgerLog:
             open_checkpoint(self._note_of(newest), self.key, witnesses=witnesses)
         except LogProofError as error:
             raise LedgerError(str(error)) from None
+
+
+def key_path(data_dir: Path, generation: int) -> Path:
+    """Say where the key of a log lies; 1 is the first log of an installation."""
+    suffix = f"-{generation}" if generation > 1 else ""
+    return data_dir / "secrets" / f"ledger-key{suffix}"
+
+
+def generations(data_dir: Path) -> int:
+    """Count the logs that an installation has begun, by the newest key; 1 before the first."""
+    names = (path.name for path in (data_dir / "secrets").glob("ledger-key-*"))
+    numbers = (name.rpartition("-")[2] for name in names)
+    return max((int(number) for number in numbers if number.isdecimal()), default=1)
+
+
+def _check_standing(connection: Connection) -> None:
+    """Check that nobody can have seen records signed that this store does not know."""
+    if standing.was_put_back(connection):
+        raise LedgerError(
+            "the ledger was put back from a backup: what was signed since is not known here, so"
+            " nothing is signed. Begin another log with `delist suppressions new-log`, or go on"
+            " with `delist suppressions resume-log` if nothing was"
+        )

@@ -4,7 +4,7 @@ What is in effect does not change by it: a record that hides a result is revoked
 ended a record goes no earlier than that record. Commitments stay, so the log still verifies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -35,15 +35,30 @@ def erase(
         UsageError: a record is not there, was erased before, still has an effect, or has not
             reached every consumer.
     """
-    wanted = sorted(set(sequences))
     with database.write() as connection:
-        if wanted and not at_once:
-            _check_consumers(connection, wanted[-1])
-        found = [_get(connection, sequence) for sequence in wanted]
-        for case_id in sorted({record.case_id for record in found}):
-            _check_effect(connection, case_id, set(wanted))
-        for sequence in wanted:
-            erasures.erase(connection, sequence, actor=actor, reason=reason, now=now)
+        return erase_within(
+            connection, sequences, actor=actor, reason=reason, now=now, at_once=at_once
+        )
+
+
+def erase_within(
+    connection: Connection,
+    sequences: Iterable[int],
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+    at_once: bool = False,
+) -> int:
+    """Do the same inside the caller's write transaction; nothing was written if it raises."""
+    wanted = sorted(set(sequences))
+    if wanted and not at_once:
+        _check_consumers(connection, wanted[-1])
+    found = [_get(connection, sequence) for sequence in wanted]
+    for case_id in sorted({record.case_id for record in found}):
+        _check_effect(connection, case_id, set(wanted))
+    for sequence in wanted:
+        erasures.erase(connection, sequence, actor=actor, reason=reason, now=now)
     return len(wanted)
 
 

@@ -21,6 +21,7 @@ from delist.cli import (
     accounts,
     appeals,
     audit,
+    backups,
     banks,
     bench,
     brakes,
@@ -60,7 +61,7 @@ app = typer.Typer(
 for module in (
     serving_http, tokens, accounts,
     service, feeds, images, cases, suppressions, survivors, reports, audit, appeals, policies,
-    brakes, banks, upkeep, bench, evaluating, direct, consumers, sinks,
+    brakes, banks, upkeep, bench, evaluating, direct, consumers, sinks, backups,
 ):  # fmt: skip
     module.register(app)
 

@@ -9,6 +9,7 @@ import typer
 
 from delist.cli.context import context_of
 from delist.cli.output import document_of
+from delist.cli.people import Actor
 from delist.errors import LogProofError, UsageError
 from delist.tlog.notes import KeyKind, SigningKey, VerifierKey
 from delist.tlog.proofs import is_consistency
@@ -16,6 +17,8 @@ from delist.tlog.proofs import is_consistency
 Witnesses = Annotated[
     list[str] | None, typer.Option("--witness", help="A witness's key, who must have cosigned.")
 ]
+
+Reason = Annotated[str, typer.Option(help="Why; it stays in the audit log.")]
 
 
 def register(commands: typer.Typer) -> None:
@@ -28,6 +31,8 @@ def register(commands: typer.Typer) -> None:
         ("check-proof", check_proof),
         ("cosign", cosign),
         ("schema", schema),
+        ("new-log", new_log),
+        ("resume-log", resume_log),
     ):
         commands.command(name)(command)
 
@@ -67,6 +72,35 @@ def checkpoint(ctx: typer.Context) -> None:
         report = delist.ledger_log.checkpoint()
     word = "new checkpoint" if report.moved else "checkpoint as before"
     context.output.result(document_of(report), f"{word}, of {report.size} records")
+
+
+def new_log(ctx: typer.Context, actor: Actor, reason: Reason) -> None:
+    """Begin a new log, with a new key and origin; what was signed before is kept as evidence."""
+    context = context_of(ctx)
+    with context.open() as delist:
+        made = delist.begin_new_log(actor=actor, reason=reason)
+    context.output.result(
+        document_of(made),
+        f"{made.key}\nended: {made.ended}, of {made.size} records; evidence: {made.evidence}\n"
+        "give the new key to those who follow the log: delist suppressions checkpoint",
+    )
+
+
+def resume_log(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The newest checkpoint that anybody has seen.")],
+    actor: Actor,
+    reason: Reason,
+) -> None:
+    """Go on with the log after a backup was put back, if nothing was signed since."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UsageError(f"{file} cannot be read") from None
+    context = context_of(ctx)
+    with context.open() as delist:
+        size = delist.resume_log(text, actor=actor, reason=reason)
+    context.output.result({"records": size}, f"the log goes on behind {size} records")
 
 
 def key(ctx: typer.Context) -> None:
