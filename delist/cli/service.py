@@ -53,7 +53,7 @@ def init(
 
 def run(ctx: typer.Context) -> None:
     """Do all periodic work until SIGTERM: sync, re-scans, intake, feedback."""
-    from delist.jobs import run_service
+    from delist.running import run_service
 
     context = context_of(ctx)
     with context.open() as delist:

@@ -16,9 +16,9 @@ from delist.emission import REASON_NEEDS_REVIEW
 from delist.errors import PolicyChangedError, PolicyError, UnknownCaseError, UsageError
 from delist.governance.vouching import Picture
 from delist.intake import Intake
-from delist.jobs import Service
 from delist.model import BrakeKind, CaseState, Verdict
 from delist.review import Ruling
+from delist.running import Service
 from delist.settings import DatabaseSettings
 from delist.store import audit, benign, reassessments
 from indexer.model import HashedImage, Variant
@@ -161,13 +161,13 @@ def test_the_service_takes_a_new_policy_up_at_its_next_cycle(world: World, tmp_p
     service = Service(world.delist)
     world.offer(NEAR)
     world.visit(URL, image_near({NEAR: 12}))
-    service.feed_cycle()
+    service.run_job("feed-cycle")
     assert world.state_of(URL) is CaseState.SUPPRESSED
 
     with Delist(world.delist.settings, clock=world.clock) as other:
         path = written(tmp_path, bands("tight", 10))
         other.governance.apply(path, actor="Kim", reason="too many mistakes")
-    service.feed_cycle()
+    service.run_job("feed-cycle")
 
     assert world.state_of(URL) is CaseState.OPEN
 

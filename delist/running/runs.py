@@ -1,0 +1,185 @@
+"""Runs under way: each in its thread, asked to stop, and put on record when it has ended."""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from crawler.errors import CrawlerError
+from delist.errors import DelistError
+from delist.running.jobs import Job, Outcome
+from delist.store import Database, jobs
+from delist.store.jobs import JobState
+from indexer.errors import IndexerError
+
+_LONG_RUN_S = 2.0
+_RECORD_S = 60.0
+
+_log = structlog.get_logger()
+
+
+@dataclass(eq=False)
+class Run:
+    """One run of a job.
+
+    Attributes:
+        began, heard, asked: seconds of a clock that nobody sets: when it began, when it last
+            asked whether to stop, when it was asked to stop by us for taking too long.
+        noted: whether it is on record that it runs.
+        requested: whether somebody asked for it.
+    """
+
+    job: Job
+    began_at: datetime
+    began: float
+    heard: float
+    asked: float | None = None
+    noted: bool = False
+    requested: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def stopped(self) -> bool:
+        """What the job asks; that it asks is its sign of life."""
+        self.heard = time.monotonic()
+        return self.stop.is_set()
+
+
+class Runs:
+    """The runs of one process. Thread-safe."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._under_way: dict[str, Run] = {}
+        self._requested: set[str] = set()
+        self._closed = False
+        self._recorded: dict[str, float] = {}
+        self.states: dict[str, JobState] = {}
+
+    def open(self) -> None:
+        """Begin anew: load what is on record; what its process did not end was cut off."""
+        with self._database.write() as connection:
+            cut = jobs.end_all(connection)
+            self.states = jobs.every(connection)
+        for job_id in cut:
+            _log.warning("job.cut_off", job=job_id)
+        self._closed = False
+
+    def close(self) -> None:
+        """Ask all runs to stop, and let none begin."""
+        with self._changed:
+            self._closed = True
+            for run in self._under_way.values():
+                run.stop.set()
+
+    def under_way(self) -> list[Run]:
+        """List what runs now."""
+        with self._changed:
+            return list(self._under_way.values())
+
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Wait until nothing runs; False if that took too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._under_way, timeout_s)
+
+    def request(self, job_id: str) -> bool:
+        """Note that the next run is the one somebody asked for; False while one is under way."""
+        with self._changed:
+            if job_id in self._under_way or job_id in self._requested:
+                return False
+            self._requested.add(job_id)
+            return True
+
+    def run(self, job: Job, next_run: Callable[[], datetime | None] = lambda: None) -> None:
+        """Run one job; what fails is logged, and its next run starts afresh.
+
+        Args:
+            next_run: says, after the run, when the next one is.
+        """
+        began = time.monotonic()
+        run = Run(job=job, began_at=self._clock(), began=began, heard=began)
+        with self._changed:
+            if self._closed or job.id in self._under_way:
+                return
+            run.requested = job.id in self._requested
+            self._requested.discard(job.id)
+            self._under_way[job.id] = run
+        try:
+            outcome, error, basis = _call(run)
+            self._record(run, self._ended(run, outcome, error, basis, next_run()))
+        finally:
+            with self._changed:
+                del self._under_way[job.id]
+                self._changed.notify_all()
+
+    def note_long(self) -> None:
+        """Put on record what has been running for a while."""
+        for run in self.under_way():
+            if not run.noted and time.monotonic() - run.began > _LONG_RUN_S:
+                run.noted = True
+                state = self.states.get(run.job.id, JobState(id=run.job.id))
+                self._write(replace(state, running_since=run.began_at), request=False)
+
+    def note_hung(self, run: Run) -> None:
+        """Put on record that a run hangs."""
+        self._write(self._ended(run, Outcome.HUNG, "", "", None), request=run.requested)
+
+    def _ended(
+        self, run: Run, outcome: Outcome, error: str, basis: str, next_run: datetime | None
+    ) -> JobState:
+        now = self._clock()
+        before = self.states.get(run.job.id, JobState(id=run.job.id))
+        done = outcome is Outcome.DONE
+        failed = outcome not in {Outcome.DONE, Outcome.STOPPED}
+        return replace(
+            before,
+            started_at=run.began_at,
+            ended_at=now,
+            done_at=now if done else before.done_at,
+            outcome=outcome.value,
+            error=error,
+            failures=before.failures + 1 if failed else 0,
+            running_since=None,
+            next_run_at=next_run,
+            basis=basis if done else before.basis,
+        )
+
+    def _record(self, run: Run, state: JobState) -> None:
+        before = self.states.get(state.id)
+        self.states[state.id] = state
+        due = time.monotonic() - self._recorded.get(state.id, float("-inf")) > _RECORD_S
+        told = before is None or (before.outcome, before.error) != (state.outcome, state.error)
+        if due or told or run.noted or run.requested or not run.job.is_lazy:
+            self._write(state, request=run.requested)
+
+    def _write(self, state: JobState, *, request: bool) -> None:
+        self._recorded[state.id] = time.monotonic()
+        try:
+            with self._database.write() as connection:
+                jobs.note(connection, state, request=request)
+        except DelistError as error:
+            _log.warning("job.not_recorded", job=state.id, error=type(error).__name__)
+
+
+def _call(run: Run) -> tuple[Outcome, str, str]:
+    """Do the work; returns how it ended, the type of an error, and what the result rests on."""
+    job = run.job
+    try:
+        basis = job.basis()
+        whole = job.call(run.stopped)
+    except (IndexerError, DelistError, CrawlerError) as error:
+        _log.error("job.failed", job=job.id, error=type(error).__name__, reason=str(error))
+        return Outcome.FAILED, type(error).__name__, ""
+    except Exception as error:  # noqa: BLE001 - the boundary of a job
+        # Its message may hold anything, so only where it arose is written.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        _log.error("job.crashed", job=job.id, error=type(error).__name__, place=place)
+        return Outcome.CRASHED, type(error).__name__, ""
+    return (Outcome.DONE if whole else Outcome.STOPPED), "", basis
