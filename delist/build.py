@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from delist import access, feedback, reporting, retention, review
+from delist import access, feedback, reporting, review
 from delist.appeals.desk import AppealDesk
 from delist.attestation import erasing, succeeding
 from delist.attestation.attesting import LedgerLog
@@ -32,8 +32,8 @@ from delist.people.sessions import Sessions
 from delist.people.signing_on import SigningOn
 from delist.policy import Policy, parse_policy
 from delist.reporting import SurvivorReport
-from delist.review import Ruling
 from delist.retention import RetentionReport
+from delist.review import Ruling
 from delist.review.desk import CaseFile, Desk
 from delist.review.viewing import Viewing
 from delist.settings import DelistSettings, load_settings
@@ -83,8 +83,8 @@ class Delist:
     ) -> None:
         self.settings = settings
         self.clock = clock
-
         self.config_file = config_file
+
     @classmethod
     def open(cls, config: Path | None = None, *, data_dir: Path | None = None) -> Self:
         """Open the whole of a configuration file; None for the built-in defaults.
@@ -331,8 +331,8 @@ class Delist:
 
     def send_feedback(self, *, stopped: Stopped = _never) -> DeliveryReport:
         """Tell the feeds what waits in the outboxes; what fails is tried again later."""
-        with self.database.read() as connection:
         restored.check_settled(self.indexer.store)
+        with self.database.read() as connection:
             if not outbox.waiting(connection) and not submissions.waiting(connection):
                 return DeliveryReport(failed={})
         indexer, now = self.indexer, self.clock()
@@ -400,7 +400,6 @@ class Delist:
             clock=self.clock,
         )
 
-    @property
     def begin_new_log(self, *, actor: str, reason: str) -> succeeding.NewLog:
         """Begin a new log of the ledger, with a new key and origin; see ``succeeding``."""
 
@@ -477,6 +476,7 @@ class Delist:
         """From where on a figure is not as it should be."""
         return Limits(feed_s=self.settings.web.stale_s)
 
+    @property
     def sinks(self) -> Sinks:
         """Those who follow the ledger, and what brings it to them."""
         settings = self.settings

@@ -28,12 +28,12 @@ message here is safe to log and to show.
     ├── ReportError             a report cannot be written in this form here
     ├── LedgerError             the ledger is not what was written
     ├── LogProofError           a key, checkpoint or proof is not one, or does not hold
-    └── DatabaseError           the SQL store cannot be used
     ├── BackupError             a backup cannot be written, read or put back
     │   ├── BackupDamagedError  the archive is not what was written
     │   ├── BackupKeyError      the archive is sealed with another key, or with none
     │   └── BackupVersionError  another version of the program wrote it
     ├── RestoredError           put back from a backup; what ended since is not known yet
+    └── DatabaseError           the SQL store cannot be used
         ├── LeaseLostError      another process does the periodic work now
         └── DatabaseVersionError  it was written by a newer version of the program
 """
@@ -181,11 +181,6 @@ class LogProofError(DelistError):
     """A key, checkpoint, cosignature or proof is not one, or does not hold."""
 
 
-class DatabaseError(DelistError):
-    """The SQL store cannot be used."""
-
-
-class LeaseLostError(DatabaseError):
 class BackupError(DelistError):
     """A backup cannot be written, read or put back."""
 
@@ -209,6 +204,11 @@ class RestoredError(DelistError):
     """
 
 
+class DatabaseError(DelistError):
+    """The SQL store cannot be used."""
+
+
+class LeaseLostError(DatabaseError):
     """Another process does the periodic work now: this one writes nothing more."""
 
 

@@ -262,6 +262,53 @@ class OidcSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSettings:
+    """[backup]: copies of both stores and the secrets."""
+
+    folder: Path | None = setting(
+        None, "Where `delist backup` writes when it is not told; best on another machine's disk."
+    )
+    key_file: Path | None = setting(
+        None, "The file of the key, made by `delist backup-key`; keep a copy of it elsewhere."
+    )
+    keep_days: int = setting(
+        35,
+        "Days after which backups in that folder are removed; the newest stays. What was\n"
+        "withdrawn has to leave backups too.",
+        low=1,
+        high=366,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionSettings:
+    """[retention]: how long what is over is kept; docs/retention.md has reasons."""
+
+    withdrawn_days: int = setting(
+        30,
+        "Days after which a withdrawn case is erased, with addresses, matches and decisions, and\n"
+        "what its records say, once none of its signals is live.",
+        low=0,
+        high=3660,
+    )
+    appeal_days: int = setting(
+        180, "Days after its decision in which contact and text of an appeal stay.", low=1
+    )
+    access_code_days: int = setting(
+        90, "Days in which an access code still opens a case reference that has ended.", low=1
+    )
+    feedback_days: int = setting(
+        400, "Days in which words to feeds stay after they were sent.", low=1
+    )
+    match_log_days: int = setting(
+        90, "Days in which entries of the match log stay after intake.", low=1
+    )
+    signal_log_days: int = setting(
+        800, "Days in which entries of the signal log stay; transparency reports count them.", low=1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
     """[jobs]: how often `delist run` does its periodic work."""
 
@@ -281,21 +328,6 @@ class JobSettings:
     stop_s: int = setting(
         10, "Seconds that a job under way may take to stop after SIGTERM.", low=1, high=14
     )
-    limit_s: int = setting(
-        3600,
-        "Seconds after which a job counts as hanging if it shows no sign of life. It is asked to\n"
-        "stop; if it does not within stop_s, the process ends with exit code 1, to be started\n"
-        "again. Jobs whose interval is shorter are asked to stop after so many seconds anyway.",
-        low=1,
-        high=7 * 24 * 3600,
-    )
-    lease_s: int = setting(
-        30,
-        "Seconds after which another machine that shares the database takes the periodic work\n"
-        "over from one that is gone. At least stop_s and 4 more.",
-        low=5,
-        high=3600,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +346,10 @@ class DelistSettings:
     web: WebSettings = WebSettings()
     oidc: OidcSettings = OidcSettings()
     jobs: JobSettings = JobSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
+    backup: BackupSettings = BackupSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     def load_policy(self) -> Policy:
         """Read the policy in force.
@@ -339,10 +375,13 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
     ("web", WebSettings),
     ("web.oidc", OidcSettings),
     ("jobs", JobSettings),
+    ("metrics", MetricsSettings),
+    ("tracing", TracingSettings),
+    ("backup", BackupSettings),
+    ("retention", RetentionSettings),
 )
 _HERE = frozenset(name for name, _ in _SECTIONS if "." not in name)
 _KNOWN = frozenset(INDEXER_SECTIONS) | _HERE | {"sinks"}
-_LEASE_OVER_STOP_S = 4
 _SINK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 _POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg://")
@@ -350,6 +389,8 @@ _SECRET_WORDS = frozenset({"password", "sslpassword"})
 _EXAMPLES = {
     "file": "policy.toml",
     "url_file": "/run/secrets/delist-database",
+    "folder": "/mnt/backups/delist",
+    "key_file": "/etc/delist/backup-key",
     "client_secret_file": "/run/secrets/delist-oidc",
 }
 _POLICY_LINE = 'file = "policy.toml"'
@@ -397,9 +438,6 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         raise SettingsError(f"{unknown[0]}: unknown key; known here: {', '.join(sorted(_KNOWN))}")
     policy = read_section(PolicySettings, table, "policy", base_dir=base_dir)
     database = read_section(DatabaseSettings, table, "database", base_dir=base_dir)
-    jobs = read_section(JobSettings, table, "jobs", base_dir=base_dir)
-    if jobs.lease_s < jobs.stop_s + _LEASE_OVER_STOP_S:
-        raise SettingsError(f"jobs.lease_s: at least stop_s and {_LEASE_OVER_STOP_S} more")
     _check_database(database)
     ledger = read_section(LedgerSettings, table, "ledger", base_dir=base_dir)
     _check_origin(ledger.origin)
@@ -423,6 +461,8 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         web=read_section(WebSettings, table | {"web": web}, "web", base_dir=base_dir),
         oidc=oidc,
         jobs=jobs,
+        backup=read_section(BackupSettings, table, "backup", base_dir=base_dir),
+        retention=read_section(RetentionSettings, table, "retention", base_dir=base_dir),
     )
 
 
