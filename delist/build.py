@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from delist import access, feedback, reporting, review
+from delist import access, feedback, reporting, retention, review
 from delist.appeals.desk import AppealDesk
 from delist.attestation import erasing, succeeding
 from delist.attestation.attesting import LedgerLog
@@ -459,22 +459,6 @@ class Delist:
         return retention.run(
             self.indexer.store, self.database, self.settings, now=self.clock(), dry_run=dry_run
         )
-
-    @cached_property
-    def monitor(self) -> Monitor:
-        """How this installation stands, in figures."""
-        return Monitor(
-            indexer=lambda: self.indexer,
-            database=lambda: self.database,
-            log=lambda: self.ledger_log,
-            sinks=lambda: self.sinks,
-            clock=self.clock,
-        )
-
-    @property
-    def limits(self) -> Limits:
-        """From where on a figure is not as it should be."""
-        return Limits(feed_s=self.settings.web.stale_s)
 
     @property
     def sinks(self) -> Sinks:

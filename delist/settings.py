@@ -328,6 +328,46 @@ class JobSettings:
     stop_s: int = setting(
         10, "Seconds that a job under way may take to stop after SIGTERM.", low=1, high=14
     )
+    limit_s: int = setting(
+        3600,
+        "Seconds after which a job counts as hanging if it shows no sign of life. It is asked to\n"
+        "stop; if it does not within stop_s, the process ends with exit code 1, to be started\n"
+        "again. Jobs whose interval is shorter are asked to stop after so many seconds anyway.",
+        low=1,
+        high=7 * 24 * 3600,
+    )
+    lease_s: int = setting(
+        30,
+        "Seconds after which another machine that shares the database takes the periodic work\n"
+        "over from one that is gone. At least stop_s and 4 more.",
+        low=5,
+        high=3600,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    """[metrics]: figures of `delist run` for Prometheus. `delist serve` has its own /metrics."""
+
+    port: int = setting(
+        0,
+        "Port of `delist run` on this machine's loopback address; 0: none. It asks for no token:\n"
+        "its sums are for whoever has an account on this machine.",
+        low=0,
+        high=65_535,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracingSettings:
+    """[tracing]: how long pieces of work take, sent to an OpenTelemetry collector."""
+
+    endpoint: str = setting(
+        "",
+        "Where traces are sent, OTLP over HTTP, such as http://localhost:4318/v1/traces; empty:\n"
+        'none are made. Needs the extra "otel". They hold no address, digest or case.',
+    )
+    share: float = setting(1.0, "Share of traces that are kept, 0-1.", low=0, high=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,6 +422,7 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
 )
 _HERE = frozenset(name for name, _ in _SECTIONS if "." not in name)
 _KNOWN = frozenset(INDEXER_SECTIONS) | _HERE | {"sinks"}
+_LEASE_OVER_STOP_S = 4
 _SINK_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 _POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg://")
@@ -438,6 +479,9 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         raise SettingsError(f"{unknown[0]}: unknown key; known here: {', '.join(sorted(_KNOWN))}")
     policy = read_section(PolicySettings, table, "policy", base_dir=base_dir)
     database = read_section(DatabaseSettings, table, "database", base_dir=base_dir)
+    jobs = read_section(JobSettings, table, "jobs", base_dir=base_dir)
+    if jobs.lease_s < jobs.stop_s + _LEASE_OVER_STOP_S:
+        raise SettingsError(f"jobs.lease_s: at least stop_s and {_LEASE_OVER_STOP_S} more")
     _check_database(database)
     ledger = read_section(LedgerSettings, table, "ledger", base_dir=base_dir)
     _check_origin(ledger.origin)
@@ -452,6 +496,8 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         indexer=read_indexer_settings(table, base_dir=base_dir, data_dir=data_dir),
         database=database,
         crawler=read_section(CrawlSettings, table, "crawler", base_dir=base_dir),
+        metrics=read_section(MetricsSettings, table, "metrics", base_dir=base_dir),
+        tracing=_read_tracing(table, base_dir=base_dir),
         policy_file=policy.file,
         review=read_section(ReviewSettings, table, "review", base_dir=base_dir),
         appeals=read_section(AppealSettings, table, "appeals", base_dir=base_dir),
@@ -521,6 +567,13 @@ def is_private_enough(url: str) -> bool:
     return bool(parts.hostname) and (
         parts.scheme == "https" or (parts.scheme == "http" and loopback)
     )
+
+
+def _read_tracing(table: dict[str, Any], *, base_dir: Path) -> TracingSettings:
+    tracing = read_section(TracingSettings, table, "tracing", base_dir=base_dir)
+    if tracing.endpoint and not is_private_enough(tracing.endpoint):
+        raise SettingsError("tracing.endpoint: https://..., or an address of this machine")
+    return tracing
 
 
 def _check_origin(origin: str) -> None:
