@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from delist import emission
 from delist.errors import UsageError
 from delist.model import ErasedRecord, SuppressionRecord
-from delist.store import Database, consumers, erasures, ledger
+from delist.store import Database, consumers, effects, erasures, ledger
 
 
 def erase(
@@ -33,7 +33,7 @@ def erase(
 
     Raises:
         UsageError: a record is not there, was erased before, still has an effect, or has not
-            reached every consumer.
+            reached every consumer; or, at once, its address is hidden for another reason too.
     """
     with database.write() as connection:
         return erase_within(
@@ -55,6 +55,8 @@ def erase_within(
     if wanted and not at_once:
         _check_consumers(connection, wanted[-1])
     found = [_get(connection, sequence) for sequence in wanted]
+    if at_once:
+        _check_addresses(connection, found)
     for case_id in sorted({record.case_id for record in found}):
         _check_effect(connection, case_id, set(wanted))
     for sequence in wanted:
@@ -69,6 +71,25 @@ def _check_consumers(connection: Connection, last: int) -> None:
             raise UsageError(
                 f"{consumer.name} has obeyed the records up to {found} only, and could not obey"
                 f" record {last} any more: wait for it, remove it, or erase at once"
+            )
+
+
+def _check_addresses(connection: Connection, found: Sequence[SuppressionRecord]) -> None:
+    """See to it that no address of these records is hidden because of another case.
+
+    A consumer that is told only that a record was erased shows the address again.
+    """
+    subjects = {ledger.subject_of(record.image_url) for record in found}
+    held: dict[str, set[str]] = {}
+    last = ledger.head(connection)[0]
+    for effect in effects.about(connection, sorted(subjects), last):
+        cases = held.setdefault(effect.image_url, set())
+        (cases.add if effect.suppress else cases.discard)(effect.case_id)
+    for record in found:
+        if held[record.image_url]:
+            raise UsageError(
+                f"the address of record {record.sequence} is hidden for another reason too:"
+                " wait until every consumer has obeyed the record"
             )
 
 

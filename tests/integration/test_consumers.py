@@ -192,6 +192,22 @@ def test_nothing_is_erased_that_somebody_has_still_to_obey(
     assert [(one.erased, one.supersedes, one.url_key) for one in told] == [(True, hidden.id, "")]
 
 
+def test_an_address_that_is_hidden_twice_is_not_erased_at_once(
+    database: Database, followers: Followers
+) -> None:
+    """Whoever is told of the erasure alone would show the address, which another case hides."""
+    append(database, SUPPRESS, case_id="case2")
+    hidden = append(database, SUPPRESS, case_id="case1")
+    append(database, REVOKE, case_id="case1", supersedes=hidden.id)
+    act = {"actor": "ana", "reason": "asked for", "now": START}
+    with pytest.raises(UsageError, match="hidden for another reason too"):
+        erasing.erase(database, [2, 3], at_once=True, **act)  # type: ignore[arg-type]
+
+    followers.read("search")
+    followers.acknowledge("search", 3)
+    assert erasing.erase(database, [2, 3], **act) == 2  # type: ignore[arg-type]
+
+
 def test_a_position_is_kept_for_one_name_only(database: Database, followers: Followers) -> None:
     """Names are taken once, sinks have theirs, and what is removed is forgotten with its key."""
     append(database, SUPPRESS)
