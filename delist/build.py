@@ -31,6 +31,7 @@ from delist.people.second_factor import SecondFactor
 from delist.people.sessions import Sessions
 from delist.people.signing_on import SigningOn
 from delist.policy import Policy, parse_policy
+from delist.recrawl import Recrawling, RecrawlReport
 from delist.reporting import SurvivorReport
 from delist.retention import RetentionReport
 from delist.review import Ruling
@@ -314,6 +315,32 @@ class Delist:
         return self.indexer.scanner.full(
             now=self.clock(), resume=resume, stopped=stopped, on_progress=on_progress
         )
+
+    @cached_property
+    def recrawling(self) -> Recrawling:
+        """What looks at suppressed URLs again."""
+        return Recrawling(
+            self.indexer,
+            self.database,
+            settings=self.settings.recrawl,
+            crawl_settings=self.settings.crawler,
+            config=self.config_file,
+            clock=self.clock,
+        )
+
+    def recrawl(
+        self,
+        *,
+        limit: int | None = None,
+        stopped: Stopped = _never,
+        allow_private_addresses: bool = False,
+    ) -> RecrawlReport:
+        """Look at the suppressed URLs that are due, then take in what was found."""
+        report = self.recrawling.run(
+            limit=limit, stopped=stopped, allow_private_addresses=allow_private_addresses
+        )
+        report.intake = self.take_in(stopped=stopped)
+        return report
 
     def compact(self, *, at_once: bool = True, stopped: Stopped = _never) -> CompactionReport:
         """Close gaps in the store and overwrite what has gone; see ``Indexer.compact``."""

@@ -281,6 +281,34 @@ class BackupSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecrawlSettings:
+    """[recrawl]: when suppressed URLs are looked at again."""
+
+    first_hours: int = setting(
+        6,
+        "Hours after which a suppressed URL is looked at first, and again after each change. The\n"
+        "time doubles with every look that finds the same.",
+        low=1,
+        high=24 * 30,
+    )
+    longest_days: int = setting(30, "Days between two looks at most.", low=1, high=365)
+    per_site_day: int = setting(
+        2_000, "Most looks at the URLs of one site (registrable domain) on a day, UTC.", low=1
+    )
+    batch: int = setting(500, "Most looks of one recrawl, which is one crawl process.", low=1)
+    host_gone_days: int = setting(
+        14, "Days without an address for a host's name after which its URLs count as gone.", low=1
+    )
+    watch_days: int = setting(
+        180,
+        "Days for which a URL is still looked at after it was lifted since other bytes were\n"
+        "there: a copy that comes back is suppressed at once.",
+        low=0,
+        high=3650,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionSettings:
     """[retention]: how long what is over is kept; docs/retention.md has reasons."""
 
@@ -390,6 +418,7 @@ class DelistSettings:
     tracing: TracingSettings = TracingSettings()
     backup: BackupSettings = BackupSettings()
     retention: RetentionSettings = RetentionSettings()
+    recrawl: RecrawlSettings = RecrawlSettings()
 
     def load_policy(self) -> Policy:
         """Read the policy in force.
@@ -419,6 +448,7 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
     ("tracing", TracingSettings),
     ("backup", BackupSettings),
     ("retention", RetentionSettings),
+    ("recrawl", RecrawlSettings),
 )
 _HERE = frozenset(name for name, _ in _SECTIONS if "." not in name)
 _KNOWN = frozenset(INDEXER_SECTIONS) | _HERE | {"sinks"}
@@ -509,6 +539,7 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         jobs=jobs,
         backup=read_section(BackupSettings, table, "backup", base_dir=base_dir),
         retention=read_section(RetentionSettings, table, "retention", base_dir=base_dir),
+        recrawl=read_section(RecrawlSettings, table, "recrawl", base_dir=base_dir),
     )
 
 

@@ -9,7 +9,7 @@ import typer
 from crawler.settings import CrawlJob
 from delist.cli.context import Context, Exit, context_of, leave
 from delist.cli.output import document_of
-from delist.cli.steps import take_in
+from delist.cli.steps import send_feedback, take_in
 from delist.errors import UsageError
 from indexer.errors import InvalidDigestError
 from indexer.match import parse_digest, parse_md5
@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     scans = typer.Typer(help="Re-scans of stored images.", no_args_is_help=True)
     scans.command("delta")(scan_delta)
     scans.command("full")(scan_full)
+    scans.command("recrawl")(recrawl)
     app.add_typer(scans, name="scan")
 
 
@@ -189,6 +190,26 @@ def scan_full(
         if intake:
             document["intake"] = take_in(context, delist)
     context.output.result(document)
+
+
+def recrawl(
+    ctx: typer.Context,
+    limit: Annotated[
+        int | None, typer.Option(help="Most URLs; default: recrawl.batch.", min=1)
+    ] = None,
+    allow_private_addresses: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private-addresses", help="Also look at loopback and private networks."
+        ),
+    ] = False,
+) -> None:
+    """Look at the suppressed URLs that are due: still there, gone, changed or moved."""
+    context = context_of(ctx)
+    with context.open() as delist:
+        report = delist.recrawl(limit=limit, allow_private_addresses=allow_private_addresses)
+        send_feedback(context, delist)
+    context.output.result(document_of(report))
 
 
 def _check_digests(context: Context, indexer: "Indexer", source: str) -> Exit:

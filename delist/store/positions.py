@@ -1,4 +1,4 @@
-"""How far the logs of the indexer were taken in; written with the cases they led to."""
+"""How far logs were followed; written with what they led to."""
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -6,6 +6,8 @@ from delist.store.tables import log_positions
 
 MATCH_LOG = "match"
 SIGNAL_LOG = "signal"
+RECRAWL = "recrawl"
+"""How far the schedule of looks has followed the ledger."""
 
 
 def load(connection: Connection, log: str) -> int:

@@ -1,0 +1,124 @@
+"""The schedule of looks follows from the ledger.
+
+(1) What is in effect is on it.
+(2) So is what was lifted since other bytes were there, or the URL led elsewhere: it may come
+    back. It stays for ``watch_days``, as long as a signal of its case is live.
+(3) Everything else is not: what was dismissed, withdrawn, put on hold or erased.
+
+The number of the last record that was followed is written with the rows, so a kill loses none.
+Images that stand inside a page (``data:``) have no URL of their own and are not looked at.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import islice
+
+import lmdb
+from sqlalchemy import Connection
+
+from delist.emission import REASON_CONTENT_CHANGED, REASON_URL_MOVED
+from delist.model import Support, SuppressionRecord
+from delist.settings import RecrawlSettings
+from delist.sites import site_of
+from delist.store import Database, cases, effects, ledger, positions, recrawls
+from delist.store.effects import Effect
+from delist.store.recrawls import Recrawl
+from indexer.store import Store
+from indexer.url import url_key
+
+_WATCHED = frozenset({REASON_CONTENT_CHANGED, REASON_URL_MOVED})
+_SUBJECTS_AT_ONCE = 500
+
+
+def follow(database: Database, settings: RecrawlSettings, *, now: datetime) -> None:
+    """Bring the schedule in line with the ledger, a batch of records in a transaction.
+
+    Raises:
+        LedgerError: a record holds what no record says.
+    """
+    while True:
+        with database.write() as connection:
+            position = positions.load(connection, positions.RECRAWL)
+            batch = next(effects.after(connection, position), [])
+            if not batch:
+                return
+            first_at = now + timedelta(hours=settings.first_hours)
+            for url, told in _states(connection, batch):
+                _put(connection, url, told, first_at=first_at)
+            positions.put(connection, positions.RECRAWL, batch[-1].sequence)
+
+
+def drop_hopeless(
+    connection: Connection,
+    store: Store,
+    txn: lmdb.Transaction,
+    settings: RecrawlSettings,
+    *,
+    now: datetime,
+) -> None:
+    """Take what was lifted off the schedule where nothing could suppress it again."""
+    before = now - timedelta(days=settings.watch_days)
+    recrawls.drop_ended(connection, lifted_before=before)
+    watched = recrawls.lifted_and_due(connection, now=now)
+    recrawls.drop(
+        connection,
+        [each.url_key for each in watched if not _may_return(connection, store, txn, each)],
+    )
+
+
+def _may_return(
+    connection: Connection, store: Store, txn: lmdb.Transaction, entry: Recrawl
+) -> bool:
+    case = cases.find(connection, entry.case_id)
+    return case is not None and any(
+        match.support is not Support.WITHDRAWN
+        and store.signals.find(txn, bytes.fromhex(match.signal_key)) is not None
+        for match in case.matches
+    )
+
+
+def _states(connection: Connection, batch: Iterable[Effect]) -> Iterator[tuple[str, Effect]]:
+    """Yield the URLs of some records, each with the record that says how it stands now."""
+    urls = iter(dict.fromkeys(each.image_url for each in batch if each.image_url))
+    newest, _ = ledger.head(connection)
+    while part := list(islice(urls, _SUBJECTS_AT_ONCE)):
+        last: dict[str, dict[str, Effect]] = {url: {} for url in part}
+        for effect in effects.about(connection, [*map(ledger.subject_of, part)], newest):
+            if effect.image_url in last:
+                last[effect.image_url][effect.case_id] = effect
+        for url, by_case in last.items():
+            if by_case:
+                yield url, max(by_case.values(), key=lambda each: (each.suppress, each.sequence))
+
+
+def _put(connection: Connection, url: str, told: Effect, *, first_at: datetime) -> None:
+    if "#" in url:  # a ``data:`` image, named after its page
+        return
+    key = url_key(url).hex()
+    lifted_at = None
+    if not told.suppress:
+        record = ledger.entry(connection, told.sequence)
+        if not isinstance(record, SuppressionRecord) or record.reason_code not in _WATCHED:
+            recrawls.drop(connection, [key])  # (3)
+            return
+        lifted_at = record.effective_at  # (2)
+    held = recrawls.find(connection, key)
+    fresh = Recrawl(
+        url_key=key,
+        image_url=url,
+        site=site_of(url),
+        case_id=told.case_id,
+        sequence=told.sequence,
+        lifted_at=lifted_at,
+        next_at=first_at,
+    )
+    if held is not None:
+        fresh = replace(
+            held,
+            case_id=told.case_id,
+            sequence=told.sequence,
+            lifted_at=lifted_at,
+            next_at=min(held.next_at, first_at),
+        )
+    recrawls.put(connection, fresh)
