@@ -31,6 +31,7 @@ from delist.cli import (
     evaluating,
     feeds,
     images,
+    jobs,
     policies,
     reports,
     service,
@@ -61,7 +62,7 @@ app = typer.Typer(
 for module in (
     serving_http, tokens, accounts,
     service, feeds, images, cases, suppressions, survivors, reports, audit, appeals, policies,
-    brakes, banks, upkeep, bench, evaluating, direct, consumers, sinks, backups,
+    brakes, banks, upkeep, bench, evaluating, direct, consumers, sinks, backups, jobs,
 ):  # fmt: skip
     module.register(app)
 

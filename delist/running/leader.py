@@ -119,8 +119,7 @@ class Leader:
         self._number, self._until = number, asked + self._without_s
         database.fence = partial(leases.check, number=number)
         self._released.clear()
-        if database.is_shared:
-            threading.Thread(target=self._renew, args=(number,), daemon=True).start()
+        threading.Thread(target=self._renew, args=(number,), daemon=True).start()
         return True
 
     def release(self) -> None:
@@ -142,7 +141,9 @@ class Leader:
             _log.warning("service.lease_kept", error=type(error).__name__)
 
     def _renew(self, number: int) -> None:
-        database, pause_s = self._database, self._without_s / _RENEWALS
+        # With SQLite the row only shows others that somebody leads.
+        database = self._database
+        pause_s = self._without_s / _RENEWALS if database.is_shared else self._lease_s / 3
         while not self._released.wait(pause_s):
             asked = _elapsed()
             try:

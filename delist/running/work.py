@@ -4,6 +4,7 @@ Every call asks ``stopped`` where the use case does, and says whether it came to
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from functools import partial
 
 import structlog
@@ -31,6 +32,7 @@ _SINK_S = 1
 _FEEDBACK_S = 2
 _MINUTE_S = 60
 _DAY_S = 24 * 3600
+_LONG_S = 6 * 3600
 _COMPACTIONS_PER_PURGE = 4
 
 _log = structlog.get_logger()
@@ -77,7 +79,7 @@ class Work:
             costly=True,
             basis=self._scan_basis,
         )
-        found |= {job.id: job for job in self._others()}
+        found |= {job.id: job for job in self._keeping()}
         return found
 
     @property
@@ -169,6 +171,23 @@ class Work:
         clocks.look(self._delist, since=self._since)
         return True
 
+    def retention(self, _stopped: Stopped) -> bool:
+        """What has been kept long enough goes."""
+        _log.info("retention", **asdict(self._delist.retain()))
+        return True
+
+    def backup(self, _stopped: Stopped) -> bool:
+        """A copy of everything is taken."""
+        report = self._delist.backup()
+        _log.info(
+            "backup",
+            size_bytes=report.size_bytes,
+            seconds=report.seconds,
+            held_ms=report.held_ms,
+            encrypted=report.encrypted,
+        )
+        return True
+
     def sink(self, name: str, stopped: Stopped) -> bool:
         """One sink is brought what is new."""
         for done in self._delist.sinks.deliver([name], stopped=stopped):
@@ -218,5 +237,15 @@ class Work:
             silence_s=limit_s,
         )
 
-    def _others(self) -> Iterator[Job]:
-        return iter(())
+    def _costly(
+        self, job_id: str, interval_s: float, call: Callable[[Stopped], bool], silence_s: float
+    ) -> Job:
+        job = self._job(job_id, Kind.KEEPING, interval_s, call)
+        return replace(job, costly=True, silence_s=silence_s)
+
+    def _keeping(self) -> Iterator[Job]:
+        """What is removed in time and copied: neither can be asked to stop, both take long."""
+        silence_s = max(_LONG_S, self._delist.settings.jobs.limit_s)
+        yield self._costly(RETENTION, _DAY_S, self.retention, silence_s)
+        if self._delist.settings.backup.folder is not None:
+            yield self._costly(BACKUP, _DAY_S, self.backup, silence_s)
