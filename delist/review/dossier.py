@@ -10,9 +10,12 @@ from datetime import datetime
 from delist.appeal_record import Appeal
 from delist.model import Case, Verdict
 from delist.policy import DIRECT_FEED
-from delist.store import Database, appeals, cases, exposures
+from delist.store import Database, appeals, cases, direct_reports, exposures
 from indexer.model import CaseStatus, has_ended
 from indexer.store import Store
+
+_MOST = 5
+"""Reports of one case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,7 @@ class Dossier:
         appeals: about the case, the oldest first.
         seen_at: when this person last saw the image or a near-duplicate; None for never.
         is_direct: a signal was reported to us directly.
+        reports: ids of the reports behind it.
     """
 
     signals: Mapping[str, SignalNotes]
@@ -54,6 +58,7 @@ class Dossier:
     appeals: Sequence[Appeal] = field(repr=False)
     seen_at: datetime | None
     is_direct: bool
+    reports: Sequence[str] = ()
 
 
 def dossier(store: Store, database: Database, case: Case, *, actor: str) -> Dossier:
@@ -63,7 +68,15 @@ def dossier(store: Store, database: Database, case: Case, *, actor: str) -> Doss
             match.signal_key: store.signals.find(txn, bytes.fromhex(match.signal_key))
             for match in case.matches
         }
+    direct = {
+        store.signals.case_key(entry.case_ref).hex(): None
+        for signal in signals.values()
+        if signal is not None and signal.feed == DIRECT_FEED
+        for entry in signal.cases
+        if not has_ended(entry.status)
+    }
     with database.read() as connection:
+        held = [direct_reports.find_by_case(connection, key) for key in list(direct)[:_MOST]]
         verdicts = cases.site_verdicts(connection, case.site) if case.site else {}
         asked = appeals.of_case(connection, case.id)
         seen_at = exposures.seen_in_group(connection, actor, case.group_id)
@@ -89,6 +102,7 @@ def dossier(store: Store, database: Database, case: Case, *, actor: str) -> Doss
         appeals=asked,
         seen_at=seen_at,
         is_direct=any(match.feed == DIRECT_FEED for match in case.active_matches),
+        reports=[report.id for report in held if report is not None],
     )
 
 

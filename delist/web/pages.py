@@ -30,6 +30,7 @@ _BUILD_DIGITS = 12
 PLACES: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
     ("/console", "Queue", (Role.REVIEWER,)),
     ("/console/appeals", "Appeals", (Role.REVIEWER,)),
+    ("/console/reports", "Reports", (Role.REVIEWER,)),
     ("/console/brakes", "Brakes", (Role.REVIEWER,)),
     ("/console/search", "Search", (Role.REVIEWER,)),
     ("/console/sinks", "Sinks", (Role.LEAD, Role.AUDITOR, Role.ADMIN)),

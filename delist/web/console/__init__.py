@@ -14,9 +14,10 @@ from delist.web.console import (
     image,
     queue,
     records,
+    reports,
     search,
     shift,
 )
 
-MODULES = (queue, case, image, deciding, appeals, control, search, records, figures, shift)
+MODULES = (queue, case, image, deciding, appeals, control, reports, search, records, figures, shift)
 """Those with a ``router``."""

@@ -15,6 +15,7 @@ from delist.review.deciding import said_of
 from delist.review.desk import CaseView
 from delist.review.dossier import dossier
 from delist.rulings import person_key
+from delist.survivors import reviewing
 from delist.web.console.frame import Id, Reviewer, delist_of, page
 from delist.web.console.queue import UndoOf
 from delist.web.console.words import GROUNDS
@@ -62,9 +63,10 @@ def _open(delist: Delist, view: CaseView, person: Person) -> dict[str, object]:
     """Collect what only an open view has."""
     case = view.file.case
     explained = delist.governance.explain(case.id, actor=person.name)
+    beside = dossier(delist.indexer.store, delist.database, case, actor=person.name)
     return {
         "file": view.file,
-        "beside": dossier(delist.indexer.store, delist.database, case, actor=person.name),
+        "beside": beside,
         "explained": explained,
         "checks": [check for check in explained.checks if not check.signal],
         "checks_of": {
@@ -76,7 +78,10 @@ def _open(delist: Delist, view: CaseView, person: Person) -> dict[str, object]:
         "members_left": max(0, len(view.members) - _MOST_MEMBERS),
         "waiting_members": sum(member.awaits_person for member in view.members),
         "lifts": _lifts(case),
-        "report": None,
+        "reports": [
+            reviewing.show(delist.reports, report_id, actor=person.name)
+            for report_id in beside.reports
+        ],
     }
 
 
