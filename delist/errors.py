@@ -7,7 +7,8 @@ message here is safe to log and to show.
 
     DelistError
     ├── UsageError              what was asked makes no sense; nothing was done
-    │   └── FormError           fields of a form are not as they should be: names them
+    │   ├── FormError           fields of a form are not as they should be: names them
+    │   └── TriesUsedError      this can be tried no more
     ├── PolicyError             the policy file is wrong; the policy in force stays
     ├── UnknownCaseError        no review case has this id
     ├── UnknownCaseRefError     no feed names this case reference
@@ -59,6 +60,10 @@ class FormError(UsageError):
     def __init__(self, wrong: Mapping[str, str]) -> None:
         super().__init__("not as they should be: " + ", ".join(sorted(wrong)))
         self.wrong = dict(wrong)
+
+
+class TriesUsedError(UsageError):
+    """This can be tried no more."""
 
 
 class PolicyError(DelistError):

@@ -24,7 +24,7 @@ from sqlalchemy import Connection
 from delist import access, emission
 from delist.appeal_record import Appeal, AppealState, Asks, Party, Step, after, can_be_asked
 from delist.appeals.desk import AppealDesk, checked_url
-from delist.errors import AccessError, UsageError
+from delist.errors import AccessError, TriesUsedError, UsageError
 from delist.site_proof import SiteFetch, find_proof, places
 from delist.sites import site_of
 from delist.store import appeals as table
@@ -94,7 +94,8 @@ def prove(desk: AppealDesk, appeal_id: str, fetch: SiteFetch) -> Appeal:
     Raises:
         UnknownAppealError: no such appeal, or its time is over.
         ProofError: the token was not found.
-        UsageError: too many tries, or the site's quota is used up.
+        TriesUsedError: too many tries.
+        UsageError: the site's quota is used up, or an appeal about the image waits already.
     """
     with desk.database.read() as connection:
         appeal = table.get(connection, appeal_id, now=desk.clock())
@@ -102,7 +103,7 @@ def prove(desk: AppealDesk, appeal_id: str, fetch: SiteFetch) -> Appeal:
     if appeal.state is not AppealState.AWAITING_PROOF:
         return appeal
     if tries >= _MAX_TRIES:
-        raise UsageError(f"looked for the proof {_MAX_TRIES} times; open another appeal")
+        raise TriesUsedError(f"looked for the proof {_MAX_TRIES} times; open another appeal")
     with desk.database.write() as connection:
         table.note(connection, appeal, _PROOF_ACT, now=desk.clock())
     found = find_proof(

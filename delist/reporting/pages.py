@@ -34,6 +34,12 @@ def render(template: str, words: Language, **values: object) -> str:
     )
 
 
+def fragment(template: str, words: Language, **values: object) -> Markup:
+    """Write a part of a page in a language, for a page of ours that has a frame of its own."""
+    text = _environment(words).get_template(template).render(language=words, **values)
+    return Markup(text)  # noqa: S704 - written with everything escaped
+
+
 @cache
 def _environment(words: Language) -> Environment:
     environment = Environment(

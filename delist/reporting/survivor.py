@@ -12,11 +12,13 @@ from datetime import datetime
 from typing import Any
 
 import lmdb
+from markupsafe import Markup
 from sqlalchemy import Connection
 
 from delist import emission
 from delist.errors import UnknownCaseRefError
 from delist.model import Case, CaseState, Support, SuppressionRecord
+from delist.policy import DIRECT_FEED
 from delist.reporting import helplines, pages
 from delist.reporting.addresses import defang
 from delist.reporting.languages import Language, language
@@ -64,6 +66,16 @@ NEXT_STEPS = {
         ),
         _("If you are in danger now, call the emergency number of your country."),
     ),
+    "active_here": (
+        _("You do not have to do anything. We keep looking."),
+        _("If you see a copy that we did not find, tell a helpline. You do not have to search."),
+        _("A helpline can help you to ask a website to delete the copy."),
+        _(
+            "You can end your case here at any time, with its access code. Then we stop looking,"
+            " and copies that are hidden only because of your case can show in results again."
+        ),
+        _("If you are in danger now, call the emergency number of your country."),
+    ),
     "ended": (
         _("If you want us to look again, make a new case at StopNCII.org."),
         _("If you did not end this case yourself, ask a helpline what happened."),
@@ -105,6 +117,7 @@ class SurvivorReport:
         access: ``full`` with a valid access code, otherwise ``summary``.
         hashes: how many hashes of the case are of kinds that are compared.
         images: with full access only.
+        reported_here: whether it was reported to us directly; it ends here too, then.
     """
 
     case_ref: str = field(repr=False)
@@ -118,6 +131,7 @@ class SurvivorReport:
     not_delisted: int = 0
     hosts: tuple[HostCount, ...] = ()
     images: tuple[ReportedImage, ...] | None = None
+    reported_here: bool = False
 
 
 def survivor_report(
@@ -145,11 +159,9 @@ def survivor_report(
             return SurvivorReport(
                 case_ref=case_ref, generated_at=generated_at, case_status="ended", access=access
             )
-        compared = sum(
-            _is_compared(store.signals.find(txn, key))
-            for key, is_live in signals.items()
-            if is_live
-        )
+        found_signals = [store.signals.find(txn, bytes.fromhex(key)) for key in live]
+        compared = sum(map(_is_compared, found_signals))
+        reported_here = any(s is not None and s.feed == DIRECT_FEED for s in found_signals)
         with database.read() as connection:
             # Also what only a hash of ours finds, which stands because of them (giving_back).
             behind = [*live, *submissions.derived_from(connection, live)]
@@ -185,6 +197,7 @@ def survivor_report(
         not_delisted=count["not_delisted"],
         hosts=_hosts(found, status),
         images=images if full else None,
+        reported_here=reported_here,
     )
 
 
@@ -204,7 +217,7 @@ def as_json(
     return values | {
         "lang": words.tag,
         "cannot_see": [words.say(sentence) for sentence in CANNOT_SEE],
-        "next_steps": [words.say(sentence) for sentence in NEXT_STEPS[report.case_status]],
+        "next_steps": [words.say(sentence) for sentence in NEXT_STEPS[_next(report)]],
         "help": [helplines.as_json(line, words) for line in helplines.choose(words, country)],
     }
 
@@ -222,16 +235,35 @@ def as_html(
         for_paper: without what only a browser has, the way to leave.
     """
     words = words or language("en")
-    told = as_json(report, words, country=country)
     return pages.render(
-        "survivor_report.html",
-        words,
-        report=report,
-        cannot_see=told["cannot_see"],
-        next_steps=told["next_steps"],
-        helplines=told["help"],
-        for_paper=for_paper,
+        "survivor_report.html", words, for_paper=for_paper, **_values(report, words, country)
     )
+
+
+def as_parts(
+    report: SurvivorReport, words: Language, *, country: str | None = None
+) -> tuple[Markup, Markup]:
+    """Write what was found, and what comes next, as parts of a page."""
+    values = _values(report, words, country)
+    return (
+        pages.fragment("survivor_found.html", words, **values),
+        pages.fragment("survivor_next.html", words, **values),
+    )
+
+
+def _values(report: SurvivorReport, words: Language, country: str | None) -> dict[str, Any]:
+    told = as_json(report, words, country=country)
+    return {
+        "report": report,
+        "cannot_see": told["cannot_see"],
+        "next_steps": told["next_steps"],
+        "helplines": told["help"],
+    }
+
+
+def _next(report: SurvivorReport) -> str:
+    here = report.reported_here and report.case_status == "active"
+    return "active_here" if here else report.case_status
 
 
 def _is_compared(signal: Signal | None) -> bool:

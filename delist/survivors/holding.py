@@ -7,7 +7,6 @@ from delist import access, appeals, reporting
 from delist.appeal_record import Appeal, Asks
 from delist.appeals.desk import AppealDesk
 from delist.errors import AccessError, UnknownCaseRefError, UsageError
-from delist.policy import DIRECT_FEED
 from delist.reporting import ReportedImage, SurvivorReport, refang
 from delist.store import direct_reports
 from delist.store.direct_reports import DirectReport, ReportState
@@ -63,7 +62,7 @@ def view(reports: Reports, opened: Opened) -> CaseView:
         askable=tuple(_askable(image, case_key) for image in images if image.status in _ASKS),
         can_withdraw=not withdrawn
         and not ended
-        and (direct is not None or _is_direct(reports, opened.case_ref)),
+        and (direct is not None or (report is not None and report.reported_here)),
     )
 
 
@@ -104,13 +103,6 @@ def _report(reports: Reports, opened: Opened) -> SurvivorReport | None:
         )
     except UnknownCaseRefError:
         return None
-
-
-def _is_direct(reports: Reports, case_ref: str) -> bool:
-    signals = reports.store.signals
-    with reports.store.read() as txn:
-        found = (signals.find(txn, key) for key in signals.signals_of_case(txn, case_ref))
-        return any(signal is not None and signal.feed == DIRECT_FEED for signal in found)
 
 
 def _askable(image: ReportedImage, case_key: bytes) -> Askable:

@@ -5,6 +5,7 @@ depiction and where it is, a statement of good faith that it was published witho
 and contact information.
 """
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,11 +16,12 @@ from delist.errors import FormError, UsageError
 from indexer.errors import InvalidDigestError, InvalidUrlError
 from indexer.hashing.corroboration import parse_corroborating
 from indexer.match import FEED_KIND_PDQ
-from indexer.url import canonical_url
+from indexer.url import canonical_url, host_of
 
 MOST_PICTURES, MOST_ADDRESSES = 10, 10
 MOST_NAME, MOST_CONTACT, MOST_DETAILS, MOST_URL = 200, 300, 4_000, 2_000
 
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+\.?|\[[0-9a-f:.]+\]|[0-9a-f:]+", re.ASCII)
 _TURNING = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
@@ -112,6 +114,19 @@ def read_picture(text: str) -> ReportedHash:
     return replace(found, second=corroborating)
 
 
+def read_address(text: str) -> str:
+    """Read an address as people copy it: many browsers leave ``https://`` away.
+
+    Raises:
+        InvalidUrlError: it is none of a public website.
+    """
+    text = text.strip()
+    url = canonical_url(text if "://" in text else f"https://{text}")
+    if not _HOST.fullmatch(host_of(url)):
+        raise InvalidUrlError("not the name of a host")
+    return url
+
+
 def _pictures(written: Written, wrong: dict[str, str]) -> tuple[ReportedHash, ...]:
     given = [text for text in written.pictures if text.strip()]
     if len(given) > MOST_PICTURES:
@@ -133,15 +148,10 @@ def _addresses(written: Written, wrong: dict[str, str]) -> tuple[str, ...]:
         wrong["addresses"] = "too_long"
         return ()
     try:
-        return tuple(dict.fromkeys(canonical_url(_with_scheme(line)) for line in lines))
+        return tuple(dict.fromkeys(map(read_address, lines)))
     except InvalidUrlError:
         wrong["addresses"] = "not_an_address"
         return ()
-
-
-def _with_scheme(line: str) -> str:
-    """Take an address as people copy it: many browsers leave ``https://`` away."""
-    return line if "://" in line else f"https://{line}"
 
 
 def _text(

@@ -20,6 +20,8 @@ from delist.web.limits import RateLimiter
 from delist.web.metrics import Measuring, Metrics
 from delist.web.people import login, me
 from delist.web.people.provider import Provider
+from delist.web.public import MODULES as PUBLIC
+from delist.web.public.state import public_of
 from delist.web.ready import Readiness
 from delist.web.tokens import Authentication
 from delist.web.work import HashingPool
@@ -62,6 +64,7 @@ def create_app(delist: Delist) -> FastAPI:
         "sign_on_limit": RateLimiter(
             per_s=settings.sign_ons_per_minute / 60, burst=settings.sign_ons_per_minute
         ),
+        "public": public_of(delist),
         "stopping": threading.Event(),
         "waiting": set(),
     }
@@ -70,6 +73,8 @@ def create_app(delist: Delist) -> FastAPI:
     for module in _ROUTERS:
         app.include_router(module.router, dependencies=[Depends(only_known_queries)])
     for module in CONSOLE:
+        app.include_router(module.router, dependencies=[Depends(only_known_queries)])
+    for module in PUBLIC:
         app.include_router(module.router, dependencies=[Depends(only_known_queries)])
     pages.mount_static(app)
     problems.install(app)

@@ -30,10 +30,11 @@ PLACEHOLDER = re.compile(r"%\((\w+)\)s|%")
 
 def messages() -> Iterator[str]:
     """Every sentence that is marked for the catalogues, in code and templates."""
-    for path in [*ROOT.glob("reporting/*.py"), ROOT / "appeals" / "statements.py"]:
+    written = [*ROOT.glob("reporting/*.py"), *ROOT.glob("web/public/*.py")]
+    for path in [*written, ROOT / "appeals" / "statements.py"]:
         with path.open("rb") as file:
             yield from (str(found[1]) for found in extract("python", file, keywords={"_": None}))
-    for path in ROOT.glob("templates/*.html"):
+    for path in [*ROOT.glob("templates/*.html"), *ROOT.glob("web/templates/public/*.html")]:
         with path.open("rb") as file:
             yield from (str(found[2]) for found in babel_extract(file, {"_": None}, [], {}))
 
