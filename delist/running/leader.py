@@ -35,7 +35,8 @@ LOCK = "run.lock"
 _POLL_S = 0.5
 _RENEWALS = 6
 """How often the lease is renewed within the time that a leader may go without."""
-_SPARE_S = 1.0
+_WITHOUT = 0.75
+"""Share of the time beyond `stop_s` that a leader may go without a renewal."""
 _BRIEFLY_S = 2.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -55,7 +56,7 @@ class Leader:
     def __init__(self, database: Database, settings: JobSettings) -> None:
         self._database = database
         self._lease_s = settings.lease_s
-        self._without_s = settings.lease_s - settings.stop_s - _SPARE_S
+        self._without_s = (settings.lease_s - settings.stop_s) * _WITHOUT
         self._name = secrets.token_hex(8)
         self._file: IO[str] | None = None
         self._number: int | None = None
@@ -98,12 +99,16 @@ class Leader:
             DatabaseError: the case store cannot be asked.
         """
         if self._file is None:
+            self._database.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = _locked(self._database.data_dir / LOCK)
         if self._file is None:
             return False
         database = self._database
-        with database.write() as connection:
-            leases.create(connection)
+        with database.read() as connection:
+            there = leases.is_there(connection)
+        if not there:
+            with database.write() as connection:
+                leases.create(connection)
         asked = _elapsed()
         with database.beside() as connection:
             number = leases.acquire(

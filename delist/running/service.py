@@ -20,6 +20,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from delist.build import Delist
+from delist.errors import UsageError
 from delist.logs import configure_logs
 from delist.running.jobs import Every, Job, Kind, first_run
 from delist.running.leader import Leader, leading
@@ -27,7 +28,6 @@ from delist.running.runs import Runs
 from delist.running.watching import Verdict, Watch, watch
 from delist.running.work import Work
 from delist.store.jobs import JobState
-from indexer.errors import SettingsError
 
 _LOG_LEVEL_INFO = 20
 _LOOK_S = 0.5
@@ -78,7 +78,7 @@ class Service:
         """Run one job here and now; the caller must lead, or be alone.
 
         Raises:
-            SettingsError: no job has this id.
+            UsageError: no job has this id.
         """
         job = self.job(job_id)
         runs = Runs(self._delist.database, self._delist.clock)
@@ -91,11 +91,11 @@ class Service:
         """Return a job of this configuration.
 
         Raises:
-            SettingsError: there is none with this id.
+            UsageError: there is none with this id.
         """
         table = self._work.jobs()
         if job_id not in table:
-            raise SettingsError(f"no job is called {job_id}; known are: {', '.join(table)}")
+            raise UsageError(f"no job is called {job_id}; known are: {', '.join(table)}")
         return table[job_id]
 
     def _term(self, leader: Leader) -> End | None:

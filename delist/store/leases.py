@@ -18,10 +18,15 @@ _ROW = job_leases.c.name == _NAME
 
 def create(connection: Connection) -> None:
     """Make the row, which nobody holds. In a write transaction, alone."""
-    if connection.scalar(select(job_leases.c.name).where(_ROW)) is None:
+    if not is_there(connection):
         connection.execute(
             insert(job_leases).values(name=_NAME, number=0, holder="", place="", expires_at=None)
         )
+
+
+def is_there(connection: Connection) -> bool:
+    """Say whether the row was made."""
+    return connection.scalar(select(job_leases.c.name).where(_ROW)) is not None
 
 
 def acquire(

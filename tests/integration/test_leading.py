@@ -1,0 +1,210 @@
+"""One process does the periodic work: locks, leases, and jobs under way."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from delist.errors import LeaseLostError
+from delist.running.jobs import Job, Kind, Stopped
+from delist.running.leader import Leader, leads_somewhere
+from delist.running.runs import Runs
+from delist.running.service import End, Service
+from delist.running.work import Work
+from delist.settings import DatabaseSettings, JobSettings
+from delist.store import Database, jobs
+from tests.fakes.delisting import START, Clock, World
+from tests.fakes.postgres import PostgresServer
+
+QUICK = JobSettings(lease_s=1, stop_s=0)
+WITHIN_S = 20
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def shared(postgres: PostgresServer) -> Iterator[DatabaseSettings]:
+    name = postgres.create_store()
+    yield DatabaseSettings(url=postgres.url(name))
+    postgres.drop(name)
+
+
+def test_one_leads_and_the_next_follows_at_once(tmp_path: Path, sql: DatabaseSettings) -> None:
+    """In one place the file lock decides; it is free as soon as it is let go of."""
+    with Database(tmp_path, sql) as first, Database(tmp_path, sql) as second:
+        leading, waiting = Leader(first, QUICK), Leader(second, QUICK)
+        assert leading.take()
+        assert not waiting.take()
+        assert leads_somewhere(second)
+
+        leading.release()
+        assert not leads_somewhere(second)
+        assert waiting.take()
+        assert waiting.is_sure
+        waiting.release()
+
+
+def test_on_two_machines_the_lease_decides(tmp_path: Path, shared: DatabaseSettings) -> None:
+    """A living leader keeps it; one that cannot renew is not sure, and then may not write."""
+    with (
+        Database(tmp_path / "a", shared) as first,
+        Database(tmp_path / "b", shared) as second,
+    ):
+        leading, waiting = Leader(first, QUICK), Leader(second, QUICK)
+        assert leading.take()
+        time.sleep(1.5 * QUICK.lease_s)
+        assert leading.is_sure
+        assert not waiting.take()
+
+        leading._released.set()  # its thread is gone, as if the machine stood still
+        wait_until(lambda: not leading.is_sure)
+        assert not waiting.take(), "the time to stop is not over"
+        wait_until(waiting.take)
+        with pytest.raises(LeaseLostError), first.write() as connection:
+            jobs.ask(connection, "scan", now=START)
+        with second.write() as connection:
+            jobs.ask(connection, "scan", now=START)
+        leading.release()
+        assert waiting.is_sure
+        waiting.release()
+
+
+def test_nobody_begins_while_the_last_one_writes(tmp_path: Path, shared: DatabaseSettings) -> None:
+    """A write under an old lease keeps it from changing hands until it has ended."""
+    with (
+        Database(tmp_path / "a", shared) as first,
+        Database(tmp_path / "b", shared) as second,
+    ):
+        leading, waiting = Leader(first, QUICK), Leader(second, QUICK)
+        assert leading.take()
+        with first.write():
+            leading._released.set()
+            time.sleep(1.2 * QUICK.lease_s)
+            taken: list[bool] = []
+            trying = threading.Thread(target=lambda: taken.append(waiting.take()), daemon=True)
+            trying.start()
+            trying.join(0.3)
+            assert taken == [False]
+        wait_until(lambda: waiting.is_sure or waiting.take())
+        waiting.release()
+        leading.release()
+
+
+class Rows(Work):
+    """A table of jobs that a test writes."""
+
+    def __init__(self, world: World, *rows: Job) -> None:
+        super().__init__(world.delist)
+        self._rows = rows
+
+    def jobs(self) -> dict[str, Job]:
+        return {row.id: row for row in self._rows}
+
+
+def row(name: str, kind: Kind, call: Callable[[Stopped], bool], *, interval_s: float = 0.2) -> Job:
+    return Job(id=name, kind=kind, interval_s=interval_s, call=call, limit_s=60, silence_s=60)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(tmp_path / "data") as world:
+        yield world
+
+
+def test_a_long_job_holds_up_nothing_of_another_kind(world: World) -> None:
+    """Nor does it overlap with itself, and it stops when it is asked to."""
+    counts = {"scan": 0, "sink": 0}
+    enough = threading.Event()
+
+    def scan(stopped: Stopped) -> bool:
+        counts["scan"] += 1
+        while not stopped():
+            time.sleep(0.01)
+        return False
+
+    def sink(_stopped: Stopped) -> bool:
+        counts["sink"] += 1
+        if counts["sink"] > 3:
+            enough.set()
+        return True
+
+    work = Rows(world, row("scan", Kind.SCANS, scan), row("sink", Kind.SINKS, sink))
+    service = Service(world.delist, work=work)
+    ended: list[End] = []
+    running = threading.Thread(target=lambda: ended.append(service.run()))
+    running.start()
+    assert enough.wait(WITHIN_S)
+    service.stop()
+    running.join()
+
+    assert counts["scan"] == 1
+    assert ended == [End.IN_TIME]
+    with world.delist.database.read() as connection:
+        assert jobs.every(connection)["scan"].outcome == "stopped"
+    assert not leads_somewhere(world.delist.database)
+
+
+def test_whoever_leads_runs_what_is_asked_for(world: World) -> None:
+    """Once, however often it was asked for; the request is gone when it was done."""
+    runs: list[int] = []
+
+    def count(_stopped: Stopped) -> bool:
+        runs.append(1)
+        return True
+
+    work = Rows(world, row("rare", Kind.SCANS, count, interval_s=3600))
+    service = Service(world.delist, work=work)
+    running = threading.Thread(target=service.run)
+    running.start()
+    database = world.delist.database
+
+    def asked() -> bool:
+        with database.read() as connection:
+            return bool(jobs.asked(connection))
+
+    try:
+        wait_until(lambda: len(runs) == 1)
+        with database.write() as connection:
+            jobs.ask(connection, "rare", now=world.clock())
+            jobs.ask(connection, "rare", now=world.clock())
+        wait_until(lambda: not asked())
+        assert len(runs) == 2
+    finally:
+        service.stop()
+        running.join()
+
+
+def test_what_a_killed_process_did_not_end_is_on_record(tmp_path: Path) -> None:
+    """The next one says that it was cut off, and counts it as a failure."""
+    clock = Clock()
+    with closing(Database(tmp_path)) as database:
+        state = jobs.JobState(id="scan", outcome="done", running_since=clock())
+        with database.write() as connection:
+            jobs.note(connection, state)
+        runs = Runs(database, clock)
+        runs.open()
+
+    found = runs.states["scan"]
+    assert (found.outcome, found.failures, found.running_since) == ("cut_off", 1, None)
+
+
+def test_what_is_overdue_is_counted_and_kept(world: World) -> None:
+    """Doctor and others read it; what is settled is no longer counted."""
+    work = Work(world.delist)
+    never = lambda: False  # noqa: E731
+    work.clocks(never)
+    world.clock.advance(hours=3)
+    work.clocks(never)
+    with world.delist.database.read() as connection:
+        found = {alarm.name: alarm.count for alarm in jobs.every_alarm(connection)}
+
+    assert found["feeds_stale"] == len(world.delist.settings.indexer.feeds)
+    assert not found["cases_overdue"] + found["consumers_overdue"] + found["jobs_failing"]
