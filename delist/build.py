@@ -26,6 +26,7 @@ from delist.fetching import GuardedFetch
 from delist.governance import Governance
 from delist.intake import Intake, IntakeReport
 from delist.model import Case, ErasedRecord, SuppressionRecord
+from delist.monitoring import Limits, Monitor
 from delist.people.accounts import Accounts
 from delist.people.second_factor import SecondFactor
 from delist.people.sessions import Sessions
@@ -486,6 +487,22 @@ class Delist:
         return retention.run(
             self.indexer.store, self.database, self.settings, now=self.clock(), dry_run=dry_run
         )
+
+    def monitor(self) -> Monitor:
+        """Make what reads how this installation stands, in figures."""
+        return Monitor(
+            indexer=lambda: self.indexer,
+            database=lambda: self.database,
+            log=lambda: self.ledger_log,
+            sinks=lambda: self.sinks,
+            feeds=lambda: [feed.name for feed in self.settings.indexer.feeds],
+            clock=self.clock,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """From where on a figure is not as it should be."""
+        return Limits(feed_s=self.settings.web.stale_s)
 
     @property
     def sinks(self) -> Sinks:

@@ -20,9 +20,11 @@ from delist.model import CaseState
 from delist.store import Database, cases, positions, reassessments, submissions
 from indexer.model import MatchEventKind, SignalEvent, SignalEventKind
 from indexer.store import Store
+from indexer.tracing import INTAKE_BATCH, span
 
 _BATCH = 200
 _MOST_IMAGES = 100_000
+_ASKED_FOR = "reassessments"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,9 +89,16 @@ class Intake:
         self._ask_for_expired(now)
         # Withdrawals first: what is lifted anyway should not be suppressed before.
         # What a match changes (a brake, a verdict on a near-duplicate) is looked at last.
-        for take in (self._take_signals, self._take_matches, self._take_reassessments):
-            while take(report, now=now):
-                if stopped():
+        for log, take in (
+            (positions.SIGNAL_LOG, self._take_signals),
+            (positions.MATCH_LOG, self._take_matches),
+            (_ASKED_FOR, self._take_reassessments),
+        ):
+            more = True
+            while more:
+                with span(INTAKE_BATCH, log=log):
+                    more = take(report, now=now)
+                if more and stopped():
                     report.complete = False
                     return report
         return report

@@ -28,6 +28,7 @@ from indexer.model import ImageRecord, Match, SignalEventKind
 from indexer.settings import ScanSettings
 from indexer.store import ScanCursor, Store
 from indexer.stored import StoredIndexes
+from indexer.tracing import SCAN_CHUNK, span
 from indexer.view import SignalView
 from indexer.visits import replace_matches
 
@@ -212,7 +213,9 @@ class Scanner:
         complete, committed_at = False, started
         with contextlib.closing(comparison.parts(cursor.next_chunk)) as parts:
             while not stopped():
-                part = next(parts, None)
+                with span(SCAN_CHUNK, scan=name) as current:
+                    part = next(parts, None)
+                    current.set("images", 0 if part is None else part.images)
                 if part is None:
                     complete = True
                     break

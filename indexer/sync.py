@@ -37,6 +37,7 @@ from indexer.model import FeedPage, FeedRecord, RefusedRecord, Signal
 from indexer.ports import Feed
 from indexer.store import FeedCursor, QuarantinedRecord, Store, Tombstone
 from indexer.store.columns import ColumnWriter
+from indexer.tracing import FEED_PAGE, span
 
 MALFORMED_DIGEST = "malformed_digest"
 DEGENERATE_DIGEST = "degenerate_digest"
@@ -122,11 +123,13 @@ class FeedSync:
         report = SyncReport(feed=self._feed.name)
         cursor = self._start(full=full)  # (1)
         while True:
-            page = self._fetch(report, cursor)  # (2)
-            if page is None:
-                cursor = replace(cursor, token=None, pages=0, newest=0)
-                continue
-            cursor = self._apply_page(report, cursor, page, now=now)
+            with span(FEED_PAGE, feed=self._feed.name) as current:
+                page = self._fetch(report, cursor)  # (2)
+                if page is None:
+                    cursor = replace(cursor, token=None, pages=0, newest=0)
+                    continue
+                cursor = self._apply_page(report, cursor, page, now=now)
+                current.set("records", len(page.records))
             on_page(report)
             if page.last:
                 break

@@ -1,38 +1,31 @@
 """``delist doctor``: is this installation able to do its work, and if not, how to mend it."""
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from delist.build import Delist
-from delist.casework import braking
 from delist.errors import DelistError
 from delist.model import BrakeKind
+from delist.monitoring import Condition, Health, conditions
+from delist.monitoring.conditions import DISK_NEARLY_FULL, FEED_NEVER_SYNCED, FEED_STALE
+from delist.ops import machine
 from delist.policy import read_text
 from delist.store import brakes, policies
 from indexer.errors import IndexDamagedError, IndexerError
 from indexer.feed import open_feed
-from indexer.match import MATCHED_KINDS
+from indexer.settings import FeedSettings
 
 PACKAGES = ("crawler", "delist", "indexer")
 DISTRIBUTION = "delist"
+__all__ = ["Check", "Health", "examine"]
 _GIB = 1024**3
-_LOW_DISK_BYTES = 2 * _GIB
-_STALE_S = 24 * 3600
 _EARLIEST_YEAR = 2026
-_PRIVATE = 0o077
-
-
-class Health(StrEnum):
-    """Result of one check."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
+_OF_FEEDS = frozenset({FEED_NEVER_SYNCED, FEED_STALE})
+_SAID = _OF_FEEDS | {DISK_NEARLY_FULL}
+"""What a check above says too, more closely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +50,37 @@ def examine(delist: Delist) -> Iterator[Check]:
     yield _guarded("index", _index, delist)
     yield _guarded("cases", _case_store, delist)
     yield _guarded("policy", _policy, delist)
-    yield _private(delist.settings.indexer.data_dir)
-    yield _disk(delist.settings.indexer.data_dir)
-    yield from _feeds(delist)
+    data_dir = delist.settings.indexer.data_dir
+    yield _of_machine("permissions", machine.modes(data_dir, delist.settings))
+    yield _of_machine("disk", machine.disk(data_dir))
+    yield _of_machine("memory", machine.memory())
+    yield from _standing(delist)
+
+
+def _of_machine(name: str, found: machine.Remark) -> Check:
+    health = Health.WARNING if found.mend else Health.OK
+    return Check(name=name, health=health, detail=found.detail, mend=found.mend)
+
+
+def _standing(delist: Delist) -> Iterator[Check]:
+    """Say what is stale or wrong in the words of ``delist.monitoring``; of feeds, each."""
+    monitor = delist.monitor()
+    try:
+        found = conditions(monitor.read(), delist.limits)
+    except (IndexerError, DelistError):
+        found = []  # the checks of the stores have said it
+    for settings in delist.settings.indexer.feeds:
+        of_feed = [c for c in found if c.code in _OF_FEEDS and c.subject == settings.name]
+        yield _feed(delist, settings, of_feed[0] if of_feed else None)
+    for condition in found:
+        if condition.code not in _SAID:
+            subject = f" {condition.subject}" if condition.subject else ""
+            yield Check(
+                name=f"{condition.code}{subject}",
+                health=condition.health,
+                detail=condition.detail,
+                mend=condition.mend,
+            )
 
 
 def _guarded(name: str, check: Callable[[Delist], Check], delist: Delist) -> Check:
@@ -108,15 +129,9 @@ def _clock(delist: Delist) -> Check:
 
 
 def _store(delist: Delist) -> Check:
-    store = delist.indexer.store
-    with store.read() as txn:
-        images = store.images.count(txn)
-        signals = sum(
-            store.signals.counts(txn, feed.name).get(kind, 0)
-            for feed in delist.settings.indexer.feeds
-            for kind in MATCHED_KINDS
-        )
-    return Check(name="store", health=Health.OK, detail=f"{images} images, {signals} signals")
+    found = delist.monitor().of_store()
+    signals = sum(feed.signals for feed in found.feeds.values())
+    return Check(name="store", health=Health.OK, detail=f"{found.images} images, {signals} signals")
 
 
 def _index(delist: Delist) -> Check:
@@ -158,13 +173,6 @@ def _policy(delist: Delist) -> Check:
     )
     detail = f"version {policy.version}; stopped: {_counted(signals, 'signal')}"
     detail += f", {_counted(feeds, 'feed')}"
-    if any(brake.set_by == braking.ACTOR for brake in stopped):
-        return Check(
-            name="policy",
-            health=Health.WARNING,
-            detail=f"{detail}; some by the machine, and they wait for a person",
-            mend="look with `delist brakes list`; `delist brakes release` lets them go on",
-        )
     return Check(name="policy", health=Health.OK, detail=detail)
 
 
@@ -172,59 +180,16 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _private(data_dir: Path) -> Check:
-    places = (data_dir, data_dir / "secrets", *sorted((data_dir / "secrets").glob("*")))
-    for path in places:
-        if path.exists() and path.stat().st_mode & _PRIVATE:
-            return Check(
-                name="permissions",
-                health=Health.WARNING,
-                detail=f"{path} can be read by others",
-                mend=f"chmod go-rwx {path}",
-            )
-    return Check(name="permissions", health=Health.OK, detail="data directory is private")
-
-
-def _disk(data_dir: Path) -> Check:
-    free = shutil.disk_usage(data_dir if data_dir.exists() else Path.cwd()).free
-    detail = f"{free / _GIB:.1f} GiB free"
-    if free < _LOW_DISK_BYTES:
-        return Check(name="disk", health=Health.WARNING, detail=detail, mend="free some space")
-    return Check(name="disk", health=Health.OK, detail=detail)
-
-
-def _feeds(delist: Delist) -> Iterator[Check]:
-    feeds = delist.settings.indexer.feeds
-    if not feeds:
-        yield Check(
-            name="feeds",
-            health=Health.WARNING,
-            detail="no feed is configured",
-            mend="add a [feeds.NAME] table",
-        )
-    for settings in feeds:
-        name = f"feed {settings.name}"
-        try:
-            since = int(delist.clock().timestamp())
-            open_feed(settings, tries=1).fetch_page(since=since, token=None)
-            yield _freshness(delist, settings.name)
-        except IndexerError as error:
-            yield Check(name=name, health=Health.FAILED, detail=str(error), mend="see the detail")
-
-
-def _freshness(delist: Delist, feed: str) -> Check:
-    name = f"feed {feed}"
-    with delist.indexer.store.read() as txn:
-        cursor = delist.indexer.store.feed_cursors.load(txn, feed)
-    if cursor.synced_at is None:
-        return Check(
-            name=name,
-            health=Health.WARNING,
-            detail="reachable, never synced",
-            mend=f"delist feed sync {feed}",
-        )
-    age_s = (delist.clock() - cursor.synced_at).total_seconds()
-    health = Health.WARNING if age_s > _STALE_S else Health.OK
-    mend = "is `delist run` running?" if health is Health.WARNING else ""
+def _feed(delist: Delist, settings: FeedSettings, stale: Condition | None) -> Check:
+    name = f"feed {settings.name}"
+    try:
+        since = int(delist.clock().timestamp())
+        open_feed(settings, tries=1).fetch_page(since=since, token=None)
+    except IndexerError as error:
+        return Check(name=name, health=Health.FAILED, detail=str(error), mend="see the detail")
+    if stale is not None:
+        detail = f"reachable, {stale.detail}"
+        return Check(name=name, health=stale.health, detail=detail, mend=stale.mend)
+    age_s = delist.monitor().of_store().feeds[settings.name].sync_age_s or 0
     detail = f"reachable, last synced {age_s / 60:.0f} minutes ago"
-    return Check(name=name, health=health, detail=detail, mend=mend)
+    return Check(name=name, health=Health.OK, detail=detail)

@@ -23,6 +23,7 @@ from delist.store import Database, audit, consumers, ledger
 from delist.store.consumers import SetAside
 from indexer.errors import SettingsError
 from indexer.settings import read_table
+from indexer.tracing import SINK_DELIVERY, span
 
 __all__ = ["Agreement", "Delivery", "Sinks"]
 
@@ -85,13 +86,16 @@ class Sinks:
             sinks=frozenset(self._tables),
         )
 
-    def check_settings(self) -> None:
-        """Look at the settings of every sink, and connect to none.
+    def check_settings(self, names: Sequence[str] = ()) -> None:
+        """Look at the settings of sinks, and connect to none.
+
+        Args:
+            names: of sinks; none for all.
 
         Raises:
             SettingsError: a sink's type is unknown, or a value is wrong.
         """
-        for name in self.names:
+        for name in names or self.names:
             self._configured(name)
 
     def deliver(
@@ -171,6 +175,16 @@ class Sinks:
     ) -> Delivery:
         if not force and (idle := self._idle(configured.name)) is not None:
             return idle
+        with span(SINK_DELIVERY, sink=configured.name) as current:
+            done = self._bring(configured, force=force, stopped=stopped)
+            current.set("delivered", done.delivered)
+            current.set("set_aside", done.set_aside)
+            current.set("trouble", done.trouble)
+        return done
+
+    def _bring(
+        self, configured: Configured, *, force: bool, stopped: Callable[[], bool]
+    ) -> Delivery:
         try:
             with self._open(configured) as sink:
                 courier = Courier(

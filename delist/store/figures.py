@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, distinct, func, select
+from sqlalchemy import ColumnElement, Connection, Select, distinct, exists, func, select
 
 from delist.model import RecordAction, RecordState, RulingKind, Verdict
 from delist.store.tables import appeals, cases, decisions
@@ -61,6 +61,52 @@ def first_records(connection: Connection, period: Period) -> Iterator[FirstRecor
             state=RecordState(row.state),
             effective_at=row.effective_at,
         )
+
+
+def last_before(connection: Connection, time: datetime) -> int:
+    """Return the number of the ledger's last record before a time; looks at those after it."""
+    found = (
+        select(records.c.sequence)
+        .where(records.c.effective_at < time)
+        .order_by(records.c.sequence.desc())
+        .limit(1)
+    )
+    return int(connection.scalar(found) or 0)
+
+
+def first_records_after(connection: Connection, sequence: int) -> tuple[int, list[FirstRecord]]:
+    """Load those records behind a number that first took a case's image out of results.
+
+    Returns:
+        The number of the newest record of any kind, and the records in order.
+    """
+    earlier = records.alias()
+    suppress = RecordAction.SUPPRESS.value
+    found = connection.execute(
+        select(cases.c.image_key, records.c.basis_signal, records.c.state, records.c.effective_at)
+        .join(cases, cases.c.id == records.c.case_id)
+        .where(
+            records.c.sequence > sequence,
+            records.c.action == suppress,
+            ~exists().where(
+                earlier.c.case_id == records.c.case_id,
+                earlier.c.sequence < records.c.sequence,
+                earlier.c.action == suppress,
+            ),
+        )
+        .order_by(records.c.sequence)
+    )
+    first = [
+        FirstRecord(
+            image_key=row.image_key,
+            signal_key=row.basis_signal,
+            state=RecordState(row.state),
+            effective_at=row.effective_at,
+        )
+        for row in found
+    ]
+    head = connection.scalar(select(func.max(records.c.sequence)))
+    return int(head or 0), first
 
 
 def confirmed(connection: Connection, period: Period) -> int:

@@ -42,6 +42,8 @@ def create_app(delist: Delist) -> FastAPI:
         title="Delist",
         version=version("delist"),
         summary="Which results must not be shown, and how that is decided.",
+        # FastAPI's own spans and logs would hold paths, queries and messages; ours hold routes.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         # The pages that show the document load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
@@ -49,17 +51,20 @@ def create_app(delist: Delist) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=_name_of,
     )
-    readiness = Readiness(delist, stale_s=settings.stale_s)
+    monitor = delist.monitor()
+    readiness = Readiness(monitor, delist.indexer, limits=delist.limits)
+    metrics = Metrics(monitor, readiness, limits=delist.limits)
     state: dict[str, Any] = {
         "delist": delist,
         "pool": HashingPool(
+            on_end=metrics.note_refusal,
             threads=settings.hash_threads or processors(),
             queue=settings.hash_queue,
             timeout_s=settings.timeout_s,
         ),
         "results": delist.suppression_filter(),
         "readiness": readiness,
-        "metrics": Metrics(delist, readiness),
+        "metrics": metrics,
         "provider": Provider(oidc, key=delist.people_secret) if oidc.issuer else None,
         "sign_on_limit": RateLimiter(
             per_s=settings.sign_ons_per_minute / 60, burst=settings.sign_ons_per_minute

@@ -8,13 +8,16 @@ from collections.abc import Iterable, Iterator
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from delist.build import Delist
+from delist.monitoring import Limits, Monitor
+from delist.monitoring.exposition import StandingCollector
 from delist.web.ready import Readiness
+from indexer.errors import ImageRefusedError
+from indexer.tracing import HTTP_REQUEST, span
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 """The library looks here for the folder that workers share."""
@@ -26,7 +29,7 @@ _OTHER = "other"
 class Metrics:
     """The counters of one app."""
 
-    def __init__(self, delist: Delist, readiness: Readiness) -> None:
+    def __init__(self, monitor: Monitor, readiness: Readiness, *, limits: Limits) -> None:
         self._counted = CollectorRegistry()
         labels = ("method", "route", "status")
         self.requests = Counter(
@@ -42,15 +45,29 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._counted,
         )
+        self.lookups = Counter(
+            "delist_lookups",
+            "Addresses, images and digests that were looked up.",
+            ("of",),
+            registry=self._counted,
+        )
+        self.refusals = Counter(
+            "delist_image_refusals",
+            "Images that were not hashed, by reason.",
+            ("reason",),
+            registry=self._counted,
+        )
         self._standing = CollectorRegistry()
-        self._standing.register(_Standing(delist, readiness))
+        self._standing.register(StandingCollector(monitor, limits))
+        self._standing.register(_Ready(readiness))
+
+    def note_refusal(self, error: BaseException | None) -> None:
+        """Count what an image was refused for."""
+        if isinstance(error, ImageRefusedError):
+            self.refusals.labels(error.code.value).inc()
 
     def text(self) -> bytes:
-        """Write all metrics in the text format.
-
-        Raises:
-            DatabaseError, StoreError: a store cannot be asked.
-        """
+        """Write all metrics in the text format; a store that fails is one of them."""
         counted = self._counted
         if SHARED in os.environ:
             counted = CollectorRegistry()
@@ -78,49 +95,37 @@ class Measuring:
                 status = message["status"]
             await send(message)
 
-        try:
-            await self._app(scope, receive, noting)
-        finally:
-            route = getattr(scope.get("route"), "path", _OTHER)
-            method = scope["method"] if scope.get("route") else _OTHER
-            self._metrics.requests.labels(method, route, str(status)).inc()
-            self._metrics.seconds.labels(route).observe(perf_counter() - started)
+        with span(HTTP_REQUEST) as current:
+            try:
+                await self._app(scope, receive, noting)
+            finally:
+                route, method = _names(scope)
+                current.set("http.route", route)
+                current.set("http.request.method", method)
+                current.set("http.response.status_code", status)
+                self._metrics.requests.labels(method, route, str(status)).inc()
+                self._metrics.seconds.labels(route).observe(perf_counter() - started)
 
 
-class _Standing(Collector):
-    """Figures that are looked up when somebody asks."""
+class _Ready(Collector):
+    """Whether each part of this process is ready."""
 
-    def __init__(self, delist: Delist, readiness: Readiness) -> None:
-        self._delist = delist
+    def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
 
-    def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Describe nothing: the stores are not asked before somebody asks us."""
+    def describe(self) -> Iterable[Metric]:
+        """Describe nothing: nothing is looked at before somebody asks us."""
         return ()
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Look the figures up."""
-        found = self._readiness.look()
+    def collect(self) -> Iterator[Metric]:
+        """Look."""
         ready = GaugeMetricFamily("delist_ready", "Whether a part is ready.", labels=["part"])
-        for part, state in found.parts.items():
+        for part, state in self._readiness.look().parts.items():
             ready.add_metric([part], float(state.is_ready))
         yield ready
-        age = GaugeMetricFamily(
-            "delist_feed_sync_age_seconds", "Time since a feed's last sync.", labels=["feed"]
-        )
-        for feed, seconds in found.feed_ages_s.items():
-            if seconds is not None:
-                age.add_metric([feed], seconds)
-        yield age
-        signals = GaugeMetricFamily(
-            "delist_signals", "Live signals of a feed that are matched.", labels=["feed"]
-        )
-        for feed, number in found.signals.items():
-            signals.add_metric([feed], number)
-        yield signals
-        yield GaugeMetricFamily(
-            "delist_cases_awaiting_person", "Cases that wait for a person.", value=found.awaiting
-        )
-        yield GaugeMetricFamily(
-            "delist_ledger_records", "Records of the ledger.", value=found.records
-        )
+
+
+def _names(scope: Scope) -> tuple[str, str]:
+    """Return route and method: of what strangers make up one each."""
+    route = scope.get("route")
+    return getattr(route, "path", _OTHER), scope["method"] if route else _OTHER

@@ -1,22 +1,20 @@
 """Whether this process can do its work: both stores, the feeds, the index.
 
-Looking costs a read of each store, and anybody may ask: it is done once a second at most.
+What is stale is judged by ``delist.monitoring``, as ``delist doctor`` says it. Anybody may ask, so
+nothing that moves when somebody's copy is found is answered here, such as cases that wait.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from time import monotonic
 
-from sqlalchemy import func, select
-
-from delist.build import Delist
 from delist.errors import DelistError
-from delist.store import ledger
-from delist.store.tables import cases
+from delist.monitoring import Condition, Limits, Monitor, conditions
+from delist.monitoring.conditions import NO_FEED, of_feeds
+from indexer.build import Indexer
 from indexer.errors import IndexerError
-from indexer.match import MATCHED_KINDS
 
 _FRESH_S = 1.0
 
@@ -41,17 +39,15 @@ class Found:
 
     Attributes:
         parts: ``signals`` (LMDB and the index), ``cases`` (SQL), ``feeds`` (all synced lately).
+        troubles: codes of what is stale or missing of these; no names.
         feed_ages_s: seconds since each feed's last sync; None: never.
         signals: live ones that are matched, by feed.
-        awaiting: cases that wait for a person.
-        records: of the ledger.
     """
 
     parts: Mapping[str, State]
+    troubles: Sequence[str] = ()
     feed_ages_s: Mapping[str, float | None] = field(default_factory=dict)
     signals: Mapping[str, int] = field(default_factory=dict)
-    awaiting: int = 0
-    records: int = 0
 
     @property
     def is_ready(self) -> bool:
@@ -62,9 +58,10 @@ class Found:
 class Readiness:
     """Looks, and remembers for a second. Thread-safe."""
 
-    def __init__(self, delist: Delist, *, stale_s: int) -> None:
-        self._delist = delist
-        self._stale_s = stale_s
+    def __init__(self, monitor: Monitor, indexer: Indexer, *, limits: Limits) -> None:
+        self._monitor = monitor
+        self._indexer = indexer
+        self._limits = limits
         self._lock = threading.Lock()
         self._found: Found | None = None
         self._looked_at = 0.0
@@ -77,48 +74,36 @@ class Readiness:
                 self._found, self._looked_at = self._look(), now
             return self._found
 
+    def conditions(self) -> Sequence[Condition]:
+        """Say what is stale or wrong anywhere, for operators.
+
+        Raises:
+            StoreError, DatabaseError: a store cannot be read.
+        """
+        return conditions(self._monitor.read(), self._limits)
+
     def _look(self) -> Found:
+        monitor = self._monitor
+        cases = signals = State.READY
         try:
-            ages, counts = self._of_feeds()
-            signals = State.READY
+            monitor.of_cases()
         except (IndexerError, DelistError):
-            ages, counts, signals = {}, {}, State.FAILING
-        awaiting = records = 0
+            cases = State.FAILING
         try:
-            awaiting, records = self._of_cases()
-            case_store = State.READY
+            store = monitor.of_store()
+            # Opens the newest generation of the index, or fails as a caller's look-up would.
+            self._indexer.match_digest_list([bytes(32)])
         except (IndexerError, DelistError):
-            case_store = State.FAILING
-        feeds = State.MISSING
-        if signals is State.FAILING:
-            feeds = State.FAILING
-        elif ages:
-            late = [age for age in ages.values() if age is None or age > self._stale_s]
-            feeds = State.STALE if late else State.READY
+            parts = {"signals": State.FAILING, "cases": cases, "feeds": State.FAILING}
+            return Found(parts=parts)
+        codes = [condition.code for condition in of_feeds(store, self._limits)]
+        feeds = State.READY
+        if codes:
+            feeds = State.MISSING if NO_FEED in codes else State.STALE
+        outside = {name: feed for name, feed in store.feeds.items() if name != store.reserved}
         return Found(
-            parts={"signals": signals, "cases": case_store, "feeds": feeds},
-            feed_ages_s=ages,
-            signals=counts,
-            awaiting=awaiting,
-            records=records,
+            parts={"signals": signals, "cases": cases, "feeds": feeds},
+            troubles=sorted(set(codes)),
+            feed_ages_s={name: feed.sync_age_s for name, feed in outside.items()},
+            signals={name: feed.signals for name, feed in outside.items()},
         )
-
-    def _of_feeds(self) -> tuple[dict[str, float | None], dict[str, int]]:
-        delist, now = self._delist, self._delist.clock()
-        indexer = delist.indexer
-        ages: dict[str, float | None] = {}
-        counts: dict[str, int] = {}
-        with indexer.store.read() as txn:
-            for feed in delist.settings.indexer.feeds:
-                synced_at = indexer.store.feed_cursors.load(txn, feed.name).synced_at
-                ages[feed.name] = None if synced_at is None else (now - synced_at).total_seconds()
-                held = indexer.store.signals.counts(txn, feed.name)
-                counts[feed.name] = sum(held.get(kind, 0) for kind in MATCHED_KINDS)
-        # A look-up opens the newest generation of the index, or fails as one of a caller would.
-        indexer.match_digest_list([bytes(32)])
-        return ages, counts
-
-    def _of_cases(self) -> tuple[int, int]:
-        with self._delist.database.read() as connection:
-            chosen = select(func.count()).select_from(cases).where(cases.c.awaits_person)
-            return int(connection.scalar(chosen) or 0), ledger.head(connection)[0]

@@ -18,8 +18,21 @@ class HashingPool:
     place until it has ended, also when nobody waits for it any more.
     """
 
-    def __init__(self, *, threads: int, queue: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int,
+        queue: int,
+        timeout_s: float,
+        on_end: Callable[[BaseException | None], None] = lambda _error: None,
+    ) -> None:
+        """Take how much there may be at once.
+
+        Args:
+            on_end: told of each piece of work that has ended, with what it raised.
+        """
         self._threads = threads
+        self._on_end = on_end
         self._pool: ThreadPoolExecutor | None = None
         self._places = threads + queue
         self._timeout_s = timeout_s
@@ -53,7 +66,9 @@ class HashingPool:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    def _release(self, loop: asyncio.AbstractEventLoop, _done: "Future[R]") -> None:
+    def _release(self, loop: asyncio.AbstractEventLoop, done: "Future[R]") -> None:
+        if not done.cancelled():
+            self._on_end(done.exception())
         if not loop.is_closed():
             loop.call_soon_threadsafe(self._free)
 

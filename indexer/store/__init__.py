@@ -25,7 +25,7 @@ from indexer.store.cursors import (
     ScanCursor,
     SegmentCosts,
 )
-from indexer.store.environment import SCHEMA, Environment
+from indexer.store.environment import SCHEMA, Environment, Usage
 from indexer.store.freed import Overwritten, overwrite_freed
 from indexer.store.images import ImageStore
 from indexer.store.secret import load_or_create_secret, make_private
@@ -43,6 +43,7 @@ __all__ = [
     "SignalBackground",
     "Store",
     "Tombstone",
+    "Usage",
     "load_or_create_secret",
 ]
 
@@ -78,6 +79,10 @@ class Store:
     def write(self) -> AbstractContextManager[lmdb.Transaction]:
         """Open the write transaction; durable when the block is left, or nothing is kept."""
         return self._environment.write()
+
+    def usage(self) -> Usage:
+        """Say how full the store is, and who reads."""
+        return self._environment.usage()
 
     def overwrite_freed(self, *, stopped: Callable[[], bool] = lambda: False) -> Overwritten:
         """Overwrite what was freed before now; see ``indexer.store.freed``."""

@@ -74,6 +74,25 @@ def _reserve_lock(path: Path, max_readers: int) -> None:
         os.close(descriptor)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """How an environment is used.
+
+    Attributes:
+        map_bytes: the most that it can grow to.
+        used_bytes: pages up to the last one, freed ones between them included.
+        readers: transactions that read now.
+        stale_readers: of processes that were killed; they were cleared by looking.
+        oldest_read_behind: transactions committed since the state that the oldest reader holds.
+    """
+
+    map_bytes: int
+    used_bytes: int
+    readers: int
+    stale_readers: int
+    oldest_read_behind: int
+
+
 class Environment:
     """An open LMDB environment. Safe to use from several threads; never across a fork."""
 
@@ -169,6 +188,26 @@ class Environment:
             lines = self._env.readers().splitlines()[1:]
         states = [int(state) for _, _, state in map(str.split, lines) if state != "-"]
         return min([*states, int(txn.id()) - 1])
+
+    def usage(self) -> "Usage":
+        """Say how full the map is, and who reads.
+
+        Raises:
+            StoreError: the environment cannot be asked.
+        """
+        with _translated("read", self.path):
+            stale = int(self._env.reader_check())
+            info = self._env.info()
+            lines = self._env.readers().splitlines()[1:]
+        states = [int(state) for _, _, state in map(str.split, lines) if state != "-"]
+        newest = int(info["last_txnid"])
+        return Usage(
+            map_bytes=int(info["map_size"]),
+            used_bytes=(int(info["last_pgno"]) + 1) * self.page_bytes,
+            readers=len(states),
+            stale_readers=stale,
+            oldest_read_behind=max([newest - state for state in states], default=0),
+        )
 
     def close(self) -> None:
         """Close the environment; open transactions must be over."""

@@ -36,6 +36,7 @@ def test_doctor_finds_a_working_installation(
     assert code == 0
     assert set(health) == {
         *("installation", "clock", "store", "index", "cases", "policy", "permissions", "disk"),
+        "memory",
         "feed stopncii",
     }
     assert health.pop("feed stopncii") == "warning"

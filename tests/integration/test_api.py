@@ -452,6 +452,7 @@ def test_metrics_count_by_route_and_never_name_a_path(fresh: Web) -> None:
     wanted = 'delist_http_requests_total{method="GET",route="/v1/cases/{case_id}",status="404"} 1.0'
     assert wanted in text
     assert "delist_cases_awaiting_person 1.0" in text
+    assert "delist_stores_up 1.0" in text
     assert MARK not in text
 
 
@@ -471,6 +472,9 @@ def test_readiness_names_the_part_and_no_feed(tmp_path: Path) -> None:
     assert (stale.status_code, stale.json()["parts"]["feeds"]) == (503, "stale")
     assert FEED not in never.text + synced.text + stale.text
     assert told["feed_ages_s"][FEED] > 7000
+    assert stale.json()["troubles"] == ["feed_stale"]
+    (trouble,) = (found for found in told["conditions"] if found["code"] == "feed_stale")
+    assert (trouble["subject"], trouble["detail"]) == (FEED, "last synced 2 hours ago")
 
 
 def test_a_case_store_that_fails_is_said_to_and_costs_no_more(tmp_path: Path) -> None:

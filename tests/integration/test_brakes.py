@@ -215,7 +215,7 @@ def test_a_signal_that_is_suddenly_everywhere_is_stopped(braked: World) -> None:
     assert [(entry["signal"], entry["code"]) for entry in told] == [(key, "blast_radius")]
     (brake,) = braked.delist.governance.brakes()
     assert (brake.name, brake.code, brake.set_by) == (key, "blast_radius", "policy")
-    (check,) = [found for found in examine(braked.delist) if found.name == "policy"]
+    (check,) = [found for found in examine(braked.delist) if found.name == "signal_stopped"]
     assert (check.health, "1 signal" in check.detail) == ("warning", True)
     assert "delist brakes list" in check.mend
     with braked.delist.database.read() as connection:

@@ -2,7 +2,9 @@
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import Field
 
+from delist.monitoring import Health
 from delist.web.api.shapes import Told, answers
 from delist.web.metrics import Metrics
 from delist.web.ready import Readiness, State
@@ -22,13 +24,25 @@ class Ready(Told):
 
     ready: bool
     parts: dict[str, State]
+    troubles: list[str] = Field(description="Codes of what is stale or missing; no names.")
+
+
+class Trouble(Told):
+    """Something that is not as it should be, as `delist doctor` says it."""
+
+    code: str
+    health: Health
+    subject: str
+    detail: str
+    mend: str
 
 
 class Standing(Ready):
-    """The same, with the feeds by name."""
+    """The same, with the feeds by name, and everything that is stale or wrong."""
 
     feed_ages_s: dict[str, float | None]
     signals: dict[str, int]
+    conditions: list[Trouble]
 
 
 @router.get("/healthz")
@@ -42,16 +56,28 @@ def ready(request: Request, response: Response) -> Ready:
     """Say which parts are ready; names no feed."""
     found = _readiness(request).look()
     response.status_code = 200 if found.is_ready else 503
-    return Ready(ready=found.is_ready, parts=dict(found.parts))
+    return Ready(ready=found.is_ready, parts=dict(found.parts), troubles=list(found.troubles))
 
 
 @router.get("/v1/status", responses=answers())
 def status(request: Request, _caller: AdminCaller) -> Standing:
-    """Say which parts are ready, and how old and large each feed is."""
-    found = _readiness(request).look()
+    """Say which parts are ready, how old and large each feed is, and what is stale or wrong."""
+    readiness = _readiness(request)
+    found = readiness.look()
     return Standing(
         ready=found.is_ready,
         parts=dict(found.parts),
+        troubles=list(found.troubles),
+        conditions=[
+            Trouble(
+                code=condition.code,
+                health=condition.health,
+                subject=condition.subject,
+                detail=condition.detail,
+                mend=condition.mend,
+            )
+            for condition in readiness.conditions()
+        ],
         feed_ages_s=dict(found.feed_ages_s),
         signals=dict(found.signals),
     )

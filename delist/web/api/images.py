@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from delist.tokens import ApiToken, TokenScope
 from delist.web.api import uploads
-from delist.web.api.shapes import Given, Told, answers, delist_of, pool_of
+from delist.web.api.shapes import Given, Told, answers, delist_of, metrics_of, pool_of
 from delist.web.problems import Problem
 from delist.web.tokens import IndexCaller
 from indexer.errors import ImageRefusedError, InvalidUrlError
@@ -156,6 +156,7 @@ def check_digests(request: Request, caller: IndexCaller, given: Digests) -> Chec
     ]
     delist.tokens.spend_checks(caller, len(digests), most=delist.settings.web.checks_per_day)
     indexer = delist.indexer
+    metrics_of(request).lookups.labels("digest").inc(len(digests))
     md5s = iter(indexer.match_md5s([d for d in digests if len(d) == MD5_BYTES]))
     pdqs = iter(indexer.match_digest_list([d for d in digests if len(d) != MD5_BYTES]))
     found = [next(md5s if len(digest) == MD5_BYTES else pdqs) for digest in digests]
@@ -194,6 +195,7 @@ async def index_image(request: Request, _caller: IndexCaller) -> Indexed:
         page_urls=pages,
         document_id=document_id,
     )
+    metrics_of(request).lookups.labels("image").inc()
     return Indexed(matched=bool(matches))
 
 
@@ -220,6 +222,7 @@ async def _spend(request: Request, caller: ApiToken, number: int) -> None:
 
 async def _look_up(request: Request, caller: ApiToken, hashed: HashedImage) -> Checked:
     matches = await pool_of(request).run(delist_of(request).indexer.match, hashed)
+    metrics_of(request).lookups.labels("image").inc()
     return _checked(caller, matches)
 
 

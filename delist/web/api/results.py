@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from delist.serving import SuppressionFilter
-from delist.web.api.shapes import Given, Told, Url, answers
+from delist.web.api.shapes import Given, Told, Url, answers, metrics_of
 from delist.web.tokens import ServeCaller
 
 _MOST_URLS = 1_000
@@ -29,4 +29,5 @@ def are_suppressed(request: Request, _caller: ServeCaller, given: Urls) -> Suppr
     """Say of each address whether its result is suppressed; of no address of ours: no."""
     results = request.app.state.results
     assert isinstance(results, SuppressionFilter)  # noqa: S101 - set by create_app
+    metrics_of(request).lookups.labels("address").inc(len(given.urls))
     return Suppressed(suppressed=results.suppressed(given.urls).tolist())

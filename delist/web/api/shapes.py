@@ -7,6 +7,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from delist.build import Delist
+from delist.web.metrics import Metrics
 from delist.web.problems import MEDIA_TYPE, Problem, ProblemDocument
 from delist.web.work import HashingPool
 
@@ -82,6 +83,13 @@ def delist_of(request: Request) -> Delist:
     """Return the open whole of the app."""
     found = request.app.state.delist
     assert isinstance(found, Delist)  # noqa: S101 - set by create_app
+    return found
+
+
+def metrics_of(request: Request) -> Metrics:
+    """Return the counters of the app."""
+    found = request.app.state.metrics
+    assert isinstance(found, Metrics)  # noqa: S101 - set by create_app
     return found
 
 

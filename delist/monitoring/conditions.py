@@ -1,0 +1,276 @@
+"""What is stale or wrong, and what to do about it: one judgement of the figures, pure.
+
+``doctor`` prints it, ``/readyz`` and ``/v1/status`` answer it, the metrics count it, and
+``docs/operations.md`` has a runbook for each alarm that rests on it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from delist.monitoring.figures import CaseFigures, Figures, StoreFigures
+
+_GIB = 1024**3
+_HOURS = 3600
+_FAILED_JOBS = 3
+"""Runs in a row: one may meet a store that is busy."""
+_BACKUP = "backup"
+
+# Codes. They are labels of metrics, so there are no others.
+NO_FEED = "no_feed"
+FEED_NEVER_SYNCED = "feed_never_synced"
+FEED_STALE = "feed_stale"
+STORE_NEARLY_FULL = "store_nearly_full"
+STORE_READER_STUCK = "store_reader_stuck"
+INTAKE_BEHIND = "intake_behind"
+CASE_OVERDUE = "case_overdue"
+APPEAL_OVERDUE = "appeal_overdue"
+SIGNAL_STOPPED = "signal_stopped"
+LEDGER_BROKEN = "ledger_broken"
+CONSUMER_OVERDUE = "consumer_overdue"
+SINK_FAILING = "sink_failing"
+SINK_MISCONFIGURED = "sink_misconfigured"
+NO_LEADER = "no_leader"
+JOB_FAILING = "job_failing"
+BACKUP_STALE = "backup_stale"
+DISK_NEARLY_FULL = "disk_nearly_full"
+
+
+class Health(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+CODES: dict[str, Health] = {
+    NO_FEED: Health.WARNING,
+    FEED_NEVER_SYNCED: Health.WARNING,
+    FEED_STALE: Health.WARNING,
+    STORE_NEARLY_FULL: Health.WARNING,
+    STORE_READER_STUCK: Health.WARNING,
+    INTAKE_BEHIND: Health.WARNING,
+    CASE_OVERDUE: Health.WARNING,
+    APPEAL_OVERDUE: Health.WARNING,
+    SIGNAL_STOPPED: Health.WARNING,
+    LEDGER_BROKEN: Health.FAILED,
+    CONSUMER_OVERDUE: Health.WARNING,
+    SINK_FAILING: Health.WARNING,
+    SINK_MISCONFIGURED: Health.FAILED,
+    NO_LEADER: Health.WARNING,
+    JOB_FAILING: Health.WARNING,
+    BACKUP_STALE: Health.WARNING,
+    DISK_NEARLY_FULL: Health.WARNING,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Something that is not as it should be.
+
+    Attributes:
+        code: one of ``CODES``.
+        subject: name of the feed, sink, consumer or job; empty where there is only one.
+        detail: what is so, in words, without names.
+        mend: what to do.
+    """
+
+    code: str
+    detail: str
+    mend: str
+    subject: str = ""
+
+    @property
+    def health(self) -> Health:
+        """How bad it is."""
+        return CODES[self.code]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """From where on figures are not as they should be.
+
+    Attributes:
+        feed_s: age of a feed's last sync.
+        intake_events: log entries that were not taken in.
+        map_share: of the LMDB map that is used.
+        free_bytes: of the disk.
+        reader_behind: transactions that were committed since a reader began.
+        backup_s: age of the last backup that `delist run` made.
+    """
+
+    feed_s: float = 1 * _HOURS
+    intake_events: int = 10_000
+    map_share: float = 0.9
+    free_bytes: int = 2 * _GIB
+    reader_behind: int = 10_000
+    backup_s: float = 48 * _HOURS
+
+
+def conditions(found: Figures, limits: Limits) -> list[Condition]:
+    """Judge a reading; empty when all is well."""
+    judged: tuple[Callable[[Figures, Limits], Iterator[Condition]], ...] = (
+        lambda all_, limit: of_feeds(all_.store, limit),
+        _of_store,
+        _of_intake,
+        lambda all_, _: _of_people(all_.cases),
+        _of_consumers,
+        _of_jobs,
+        _of_disk,
+    )
+    return [condition for judge in judged for condition in judge(found, limits)]
+
+
+def of_feeds(found: StoreFigures, limits: Limits) -> Iterator[Condition]:
+    """Judge the feeds alone."""
+    from_outside = {name: feed for name, feed in found.feeds.items() if name != found.reserved}
+    if not from_outside:
+        yield Condition(
+            code=NO_FEED, detail="no feed is configured", mend="add a [feeds.NAME] table"
+        )
+    for name, feed in from_outside.items():
+        if feed.sync_age_s is None:
+            yield Condition(
+                code=FEED_NEVER_SYNCED,
+                subject=name,
+                detail="never synced",
+                mend=f"delist feed sync {name}",
+            )
+        elif feed.sync_age_s > limits.feed_s:
+            yield Condition(
+                code=FEED_STALE,
+                subject=name,
+                detail=f"last synced {_ago(feed.sync_age_s)}",
+                mend="is `delist run` running, and does it say feed.failed?",
+            )
+
+
+def _of_store(found: Figures, limits: Limits) -> Iterator[Condition]:
+    usage = found.store.usage
+    share = usage.used_bytes / usage.map_bytes
+    if share > limits.map_share:
+        yield Condition(
+            code=STORE_NEARLY_FULL,
+            detail=f"{share:.0%} of the store's map is used",
+            mend="raise [store] map_size_bytes and restart every process",
+        )
+    if usage.oldest_read_behind > limits.reader_behind:
+        yield Condition(
+            code=STORE_READER_STUCK,
+            detail=f"a reader holds a state {usage.oldest_read_behind} transactions old",
+            mend="restart the process that has read longest; the file grows meanwhile",
+        )
+
+
+def _of_intake(found: Figures, limits: Limits) -> Iterator[Condition]:
+    waiting = intake_waiting(found)
+    if waiting > limits.intake_events:
+        yield Condition(
+            code=INTAKE_BEHIND,
+            detail=f"{waiting} entries of the logs were not taken in",
+            mend="is `delist run` running? else: delist intake",
+        )
+
+
+def intake_waiting(found: Figures) -> int:
+    """Count the log entries that were not taken in, and the cases to be looked at again."""
+    taken = found.cases.log_positions
+    behind = sum(max(0, end - taken.get(log, 0)) for log, end in found.store.log_ends.items())
+    return behind + found.cases.reassessments
+
+
+def _of_people(cases: CaseFigures) -> Iterator[Condition]:
+    if cases.queue.overdue:
+        yield Condition(
+            code=CASE_OVERDUE,
+            detail=f"{_counted(cases.queue.overdue, 'case')} waited longer than promised",
+            mend="delist cases list; call in reviewers",
+        )
+    if cases.appeals_overdue:
+        yield Condition(
+            code=APPEAL_OVERDUE,
+            detail=f"{_counted(cases.appeals_overdue, 'appeal')} waited longer than promised",
+            mend="delist appeal list",
+        )
+    if cases.stopped:
+        yield Condition(
+            code=SIGNAL_STOPPED,
+            detail=f"the machine stopped {_counted(cases.stopped, 'signal')}",
+            mend="look with `delist brakes list`; `delist brakes release` lets them go on",
+        )
+    if cases.ledger_trouble:
+        yield Condition(
+            code=LEDGER_BROKEN,
+            detail=cases.ledger_trouble,
+            mend="sign nothing, keep both stores as they are, see docs/operations.md",
+        )
+
+
+def _of_consumers(found: Figures, _limits: Limits) -> Iterator[Condition]:
+    for consumer in found.cases.consumers:
+        if consumer.overdue:
+            yield Condition(
+                code=CONSUMER_OVERDUE,
+                subject=consumer.name,
+                detail=f"lacks {_counted(consumer.lag, 'record')}, some longer than promised",
+                mend="delist consumers list; call whoever runs it",
+            )
+        if consumer.trouble:
+            yield Condition(
+                code=SINK_FAILING,
+                subject=consumer.name,
+                detail=f"cannot be reached ({consumer.trouble}), {consumer.attempts} times now",
+                mend=f"delist sinks deliver {consumer.name}",
+            )
+    for name, trouble in found.sinks.items():
+        if trouble:
+            yield Condition(
+                code=SINK_MISCONFIGURED,
+                subject=name,
+                detail=trouble,
+                mend=f"correct [sinks.{name}]",
+            )
+
+
+def _of_jobs(found: Figures, limits: Limits) -> Iterator[Condition]:
+    cases = found.cases
+    backup = cases.jobs.get(_BACKUP)
+    if backup is not None and (
+        backup.done_at is None or (found.at - backup.done_at).total_seconds() > limits.backup_s
+    ):
+        yield Condition(
+            code=BACKUP_STALE,
+            detail="no backup was made lately",
+            mend="look for job.failed of the job backup; delist backup",
+        )
+    if cases.jobs and not cases.led:
+        yield Condition(
+            code=NO_LEADER, detail="no process does the periodic work", mend="start `delist run`"
+        )
+    for job in cases.jobs.values():
+        if job.failures >= _FAILED_JOBS:
+            yield Condition(
+                code=JOB_FAILING,
+                subject=job.id,
+                detail=f"did not end well {job.failures} times in a row ({job.outcome})",
+                mend="look for job.failed in the log of `delist run`",
+            )
+
+
+def _of_disk(found: Figures, limits: Limits) -> Iterator[Condition]:
+    if found.disk_free_bytes < limits.free_bytes:
+        yield Condition(
+            code=DISK_NEARLY_FULL,
+            detail=f"{found.disk_free_bytes / _GIB:.1f} GiB free",
+            mend="free some space",
+        )
+
+
+def _ago(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes ago" if minutes < 2 * 60 else f"{minutes / 60:.0f} hours ago"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
