@@ -20,6 +20,7 @@ from delist.serving import SuppressionFilter
 from indexer import Indexer
 from indexer.model import ImageVisit
 from tests.fakes.delisting import digest_of, image_near
+from tests.fakes.postgres import PostgresServer
 
 NEAR, OTHER, LOCAL = digest_of("near"), digest_of("other"), digest_of("local")
 URL, SECOND, THIRD = (f"https://site.example/{name}.jpg" for name in "abc")
@@ -295,3 +296,47 @@ def test_what_is_wrong_from_the_start_is_one_line(
         lines = running.log.read_text().splitlines()
 
     assert [line.startswith("delist: ") for line in lines] == [True]
+
+
+def test_a_sink_has_it_within_seconds(deployment: Deployment) -> None:
+    """A new signal is a line in a consumer's file, while nobody does anything."""
+    deployment.configure('[sinks.archive]\ntype = "files"\nfolder = "archive"\n')
+    archive = deployment.folder / "archive"
+
+    def lines() -> int:
+        return sum(file.read_text().count("suppress") for file in archive.glob("*.jsonl"))
+
+    with deployment.leading() as running:
+        running.wait_for("intake")
+        assert not lines()
+        deployment.put(NEAR)
+        assert wait_until(lambda: lines() > 0, "the record in a file") < 15
+        running.stop()
+
+
+def test_a_job_that_hangs_ends_the_process(deployment: Deployment) -> None:
+    """It is asked to stop; a thread cannot be ended, so the process is to be started again."""
+    toml = deployment.folder / "delist.toml"
+    toml.write_text(toml.read_text().replace("stop_s = 2", "stop_s = 1\nlimit_s = 3"))
+    deployment.standin.faults.add(Fault(kind=FaultKind.STALL))
+    with deployment.run() as running:
+        assert running.process.wait(WITHIN_S) == 1
+        assert running.said("job.hung")
+
+
+def test_another_machine_takes_over(deployment: Deployment, postgres: PostgresServer) -> None:
+    """When the first is killed, the second leads once the lease has run out."""
+    name = postgres.create_store()
+    deployment.configure(f'[database]\nurl = "{postgres.url(name)}"\n')
+    toml = deployment.folder / "delist.toml"
+    text = toml.read_text().replace("stop_s = 2", "stop_s = 1\nlease_s = 5")
+    toml.write_text(text)
+    with deployment.leading() as first:
+        toml.write_text(text.replace('data_dir = "data"', 'data_dir = "elsewhere"'))
+        with deployment.run() as second:
+            second.wait_for("service.standing_by")
+            assert not second.said("service.leading")
+            first.process.kill()
+            second.wait_for("service.leading")
+            second.stop()
+    postgres.drop(name)

@@ -4,10 +4,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from delist.build import Delist
 from delist.errors import LeaseLostError
 from delist.running.jobs import Job, Kind, Stopped
 from delist.running.leader import Leader, leads_somewhere
@@ -15,7 +17,7 @@ from delist.running.runs import Runs
 from delist.running.service import End, Service
 from delist.running.work import Work
 from delist.settings import DatabaseSettings, JobSettings
-from delist.store import Database, jobs
+from delist.store import Database, jobs, leases
 from tests.fakes.delisting import START, Clock, World
 from tests.fakes.postgres import PostgresServer
 
@@ -150,6 +152,72 @@ def test_a_long_job_holds_up_nothing_of_another_kind(world: World) -> None:
     with world.delist.database.read() as connection:
         assert jobs.every(connection)["scan"].outcome == "stopped"
     assert not leads_somewhere(world.delist.database)
+
+
+def test_a_job_that_does_not_stop_when_its_time_is_over_is_seen(world: World) -> None:
+    """One that stops is not: it goes on at its next run. Both are on record."""
+    release = threading.Event()
+
+    def slow(stopped: Stopped) -> bool:
+        while not stopped():
+            time.sleep(0.01)
+        return False
+
+    def deaf(_stopped: Stopped) -> bool:
+        return release.wait(WITHIN_S)
+
+    settings = replace(world.delist.settings, jobs=replace(QUICK, stop_s=1))
+    delist = Delist(settings, clock=world.clock)
+    delist.__dict__ |= {"indexer": world.delist.indexer, "database": world.delist.database}
+    jobs_of = Rows(
+        world,
+        replace(row("slow", Kind.SCANS, slow), limit_s=0.2),
+        replace(row("deaf", Kind.FEEDS, deaf), silence_s=0.4),
+    )
+    assert Service(delist, work=jobs_of).run() is End.BROKEN
+    with world.delist.database.read() as connection:
+        found = {state.id: state.outcome for state in jobs.every(connection).values()}
+    release.set()
+
+    assert found == {"slow": "stopped", "deaf": "hung"}
+    assert not leads_somewhere(world.delist.database)
+
+
+def test_a_lost_lease_ends_the_work_until_it_is_had_again(
+    tmp_path: Path, shared: DatabaseSettings
+) -> None:
+    """Jobs are asked to stop, nothing is written; the process stands by and can lead again."""
+    with World(tmp_path / "data", database=shared) as world, Database(tmp_path, shared) as other:
+        began, over = threading.Semaphore(0), threading.Semaphore(0)
+
+        def scan(stopped: Stopped) -> bool:
+            began.release()
+            while not stopped():
+                time.sleep(0.01)
+            over.release()
+            return False
+
+        settings = replace(world.delist.settings, jobs=replace(QUICK, stop_s=1, lease_s=5))
+        delist = Delist(settings, clock=world.clock)
+        delist.__dict__ |= {"indexer": world.delist.indexer, "database": world.delist.database}
+        service = Service(delist, work=Rows(world, row("scan", Kind.SCANS, scan)))
+        running = threading.Thread(target=service.run)
+        running.start()
+        try:
+            assert began.acquire(timeout=WITHIN_S)
+            with other.beside() as connection:
+                now = other.now(connection)
+                number = leases.acquire(
+                    connection, "other", place="other", alone=True, now=now, for_s=60
+                )
+            assert over.acquire(timeout=WITHIN_S)
+            assert not began.acquire(timeout=1)
+            with other.beside() as connection:
+                leases.release(connection, number or 0)
+            assert began.acquire(timeout=WITHIN_S)
+        finally:
+            service.stop()
+            running.join()
 
 
 def test_whoever_leads_runs_what_is_asked_for(world: World) -> None:
