@@ -16,6 +16,8 @@ from delist.monitoring.waiting import Waits
 from indexer.errors import IndexerError
 
 UP = "delist_stores_up"
+_JOB = "job_id"
+"""Not ``job``: Prometheus gives every series a label of that name."""
 
 
 class StandingCollector(Collector):
@@ -171,11 +173,11 @@ def _of_jobs(cases: CaseFigures) -> Iterator[Metric]:
         for job in cases.jobs.values()
     }
     yield _labelled(
-        "delist_job_last_success_timestamp_seconds", "When a job last ended well.", "job", done
+        "delist_job_last_success_timestamp_seconds", "When a job last ended well.", _JOB, done
     )
     failures = {job.id: job.failures for job in cases.jobs.values()}
     yield _labelled(
-        "delist_job_failed_runs", "Runs in a row that did not end well.", "job", failures
+        "delist_job_failed_runs", "Runs in a row that did not end well.", _JOB, failures
     )
     yield _gauge(
         "delist_leader", "Whether some process does the periodic work: 1 or 0.", float(cases.led)

@@ -23,6 +23,7 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
+from delist import tracing
 from delist.build import Delist
 from delist.errors import UsageError
 from delist.logs import configure_logs
@@ -50,7 +51,9 @@ class AppFactory:
         from delist.web.app import create_app  # noqa: PLC0415 - the parent of workers needs none
 
         configure_logs(logging.WARNING)
-        return create_app(Delist.open(self.config, data_dir=self.data_dir))
+        delist = Delist.open(self.config, data_dir=self.data_dir)
+        tracing.start(delist.settings.tracing, part="serve")
+        return create_app(delist)
 
 
 class _Config(Config):
