@@ -382,6 +382,7 @@ class HashImagesPipeline:
         record = self._indexer.find_image(url) if body else None
         if (
             record is not None
+            and record.key == url_key(url)  # not that of an image that it redirected to before
             and record.hasher_version == HASHER_VERSION
             and not record.lacks_md5
             and record.sha256 == _sha256_of(body)
