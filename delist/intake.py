@@ -87,6 +87,8 @@ class Intake:
         """
         report = IntakeReport() if report is None else report
         self._ask_for_expired(now)
+        with self._database.write() as connection:
+            reassessments.ask_for_changed(connection, now=now)
         # Withdrawals first: what is lifted anyway should not be suppressed before.
         # What a match changes (a brake, a verdict on a near-duplicate) is looked at last.
         for log, take in (

@@ -38,6 +38,8 @@ def follow_content(case: Case, content_sha256: str, policy: Policy) -> Case:
         case: with its matches as they are now.
         content_sha256: what is there now; empty: not known.
     """
+    if policy.confirmed.after_replacement != ConfirmedRule.KEEP:
+        return replace(case, confirmed_sha256="")
     if not case.confirmed_sha256 or case.active_matches:
         return case
     keeps = policy.confirmed.after_withdrawal == ConfirmedRule.KEEP
@@ -46,9 +48,11 @@ def follow_content(case: Case, content_sha256: str, policy: Policy) -> Case:
     return replace(case, content_sha256=content_sha256 or case.content_sha256)
 
 
-def with_confirmed(case: Case) -> Case:
+def with_confirmed(case: Case, policy: Policy) -> Case:
     """Note what is confirmed, once the verdict on what is there now is known."""
-    if case.verdict is Verdict.NCII:
+    if policy.confirmed.after_replacement != ConfirmedRule.KEEP:
+        confirmed = ""
+    elif case.verdict is Verdict.NCII:
         confirmed = case.content_sha256 if case.active_matches else case.confirmed_sha256
     elif case.verdict is Verdict.NOT_NCII or not case.has_changed:
         confirmed = ""

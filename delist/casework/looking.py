@@ -100,7 +100,7 @@ class Looker:
         )
         there = confirmed.content_there(self._store, self._image_txn, case.image_url, record)
         case = confirmed.follow_content(case, there, self._policy)
-        case = confirmed.with_confirmed(self._with_standing(case, ruling))  # (2)
+        case = confirmed.with_confirmed(self._with_standing(case, ruling), self._policy)  # (2)
         case = self._with_group(case, held, record)
         return self._decided(case, held, record, there)  # (3), (4)
 

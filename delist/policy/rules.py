@@ -216,6 +216,11 @@ class ConfirmedRules:
         "keep",
         'When threshold or signal change and the same bytes no longer match: "keep" or "lift".',
     )
+    after_replacement: str = setting(
+        "keep",
+        'When other bytes are there, or the URL leads elsewhere: "keep" until a person has looked\n'
+        '(a host may show us another image than people see), or "lift".',
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +263,7 @@ class Policy:
         for where, value in (
             ("after_withdrawal", self.confirmed.after_withdrawal),
             ("after_change", self.confirmed.after_change),
+            ("after_replacement", self.confirmed.after_replacement),
         ):
             if value not in set(ConfirmedRule):
                 raise PolicyError(f'confirmed.{where}: "lift" or "keep" is needed, not "{value}"')

@@ -31,7 +31,7 @@ _WATCHED = frozenset({REASON_CONTENT_CHANGED, REASON_URL_MOVED})
 _SUBJECTS_AT_ONCE = 500
 
 
-def follow(database: Database, settings: RecrawlSettings, *, now: datetime) -> None:
+def follow(database: Database, settings: RecrawlSettings) -> None:
     """Bring the schedule in line with the ledger, a batch of records in a transaction.
 
     Raises:
@@ -43,9 +43,8 @@ def follow(database: Database, settings: RecrawlSettings, *, now: datetime) -> N
             batch = next(effects.after(connection, position), [])
             if not batch:
                 return
-            first_at = now + timedelta(hours=settings.first_hours)
-            for url, told in _states(connection, batch):
-                _put(connection, url, told, first_at=first_at)
+            for effect, record in _states(connection, batch):
+                _put(connection, effect, record, settings)
             positions.put(connection, positions.RECRAWL, batch[-1].sequence)
 
 
@@ -78,8 +77,10 @@ def _may_return(
     )
 
 
-def _states(connection: Connection, batch: Iterable[Effect]) -> Iterator[tuple[str, Effect]]:
-    """Yield the URLs of some records, each with the record that says how it stands now."""
+def _states(
+    connection: Connection, batch: Iterable[Effect]
+) -> Iterator[tuple[Effect, SuppressionRecord]]:
+    """Yield, for each URL of some records, the one that says how it stands now."""
     urls = iter(dict.fromkeys(each.image_url for each in batch if each.image_url))
     newest, _ = ledger.head(connection)
     while part := list(islice(urls, _SUBJECTS_AT_ONCE)):
@@ -87,22 +88,33 @@ def _states(connection: Connection, batch: Iterable[Effect]) -> Iterator[tuple[s
         for effect in effects.about(connection, [*map(ledger.subject_of, part)], newest):
             if effect.image_url in last:
                 last[effect.image_url][effect.case_id] = effect
-        for url, by_case in last.items():
-            if by_case:
-                yield url, max(by_case.values(), key=lambda each: (each.suppress, each.sequence))
+        told = {
+            effect.sequence: effect
+            for by_case in last.values()
+            if (effect := max(by_case.values(), key=_weight, default=None)) is not None
+        }
+        for record in ledger.entries(connection, list(told)):
+            if isinstance(record, SuppressionRecord):
+                yield told[record.sequence], record
 
 
-def _put(connection: Connection, url: str, told: Effect, *, first_at: datetime) -> None:
+def _weight(effect: Effect) -> tuple[bool, int]:
+    """What suppresses a URL outweighs what another case no longer says of it."""
+    return effect.suppress, effect.sequence
+
+
+def _put(
+    connection: Connection, told: Effect, record: SuppressionRecord, settings: RecrawlSettings
+) -> None:
+    url = told.image_url
     if "#" in url:  # a ``data:`` image, named after its page
         return
     key = url_key(url).hex()
-    lifted_at = None
-    if not told.suppress:
-        record = ledger.entry(connection, told.sequence)
-        if not isinstance(record, SuppressionRecord) or record.reason_code not in _WATCHED:
-            recrawls.drop(connection, [key])  # (3)
-            return
-        lifted_at = record.effective_at  # (2)
+    if not told.suppress and record.reason_code not in _WATCHED:
+        recrawls.drop(connection, [key])  # (3)
+        return
+    lifted_at = None if told.suppress else record.effective_at  # (1), (2)
+    first_at = record.effective_at + timedelta(hours=settings.first_hours)
     held = recrawls.find(connection, key)
     fresh = Recrawl(
         url_key=key,

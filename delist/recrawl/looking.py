@@ -115,7 +115,7 @@ class Recrawling:
 
     def _claimed(self, limit: int) -> list[Recrawl]:
         settings, now = self._settings, self._clock()
-        follow(self._database, settings, now=now)
+        follow(self._database, settings)
         store = self._indexer.store
         with self._database.write() as connection, store.read() as txn:
             drop_hopeless(connection, store, txn, settings, now=now)

@@ -38,12 +38,14 @@ def standpoints() -> list[Standpoint]:
             verdict_covers_matches=covers,
             proposed=proposed if supported else None,
             kept=kept and verdict is Verdict.NCII,
+            changed=changed and verdict is not Verdict.NOT_NCII,
         )
-        for supported, verdict, covers, proposed, kept in itertools.product(
+        for supported, verdict, covers, proposed, kept, changed in itertools.product(
             (True, False),
             (None, *Verdict),
             (True, False),
             (Action.SUPPRESS, Action.REVIEW, Action.HOLD),
+            (True, False),
             (True, False),
         )
     ]
@@ -62,9 +64,9 @@ def test_nobody_is_overruled_and_nothing_acts_without_support() -> None:
     for now in standpoints():
         state = next_state(now)
         if state is CaseState.SUPPRESSED:
-            assert now.supported or (now.kept and now.verdict is Verdict.NCII)
+            assert now.supported or now.changed or (now.kept and now.verdict is Verdict.NCII)
             assert now.verdict is not Verdict.NOT_NCII or not now.verdict_covers_matches
-            if now.supported and now.verdict is not Verdict.NCII:
+            if now.supported and now.verdict is not Verdict.NCII and not now.changed:
                 assert now.proposed is Action.SUPPRESS
         if now.supported and now.verdict is Verdict.NCII:
             assert state is CaseState.SUPPRESSED
@@ -112,6 +114,8 @@ POLICY = """
 near_duplicate_confirmed = false
 [doubt]
 near_duplicate_dismissed = false
+[confirmed]
+after_replacement = "lift"
 """
 CASE_REFS = ["case-a", "case-b", "case-c"]
 STATUSES = ["Received", "Withdrawn", "Deleted", "Paused"]
