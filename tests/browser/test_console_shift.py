@@ -6,10 +6,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from delist.appeal_record import Asks
+from delist.appeals import asking
 from delist.fetching import GuardedFetch
 from delist.model import Verdict
 from delist.people import Role
 from delist.review.viewing import Viewing
+from delist.survivors import reviewing
 from delist.survivors.statement import Written, check
 from delist.web.people.cookies import SESSION
 from indexer.hashing import hash_image
@@ -178,7 +181,7 @@ def test_no_page_has_anything_to_mend(web: Web, url: str, browser: Browser) -> N
     """Each page, light and dark, wide and on a phone, where nothing is cut off either."""
     world = web.world
     signal = digest_of("appealed")
-    world.offer(signal)
+    world.offer(signal, cases={"C-1": "Received"})
     world.visit("https://owner.example/a.jpg", image_near({signal: 4}, name="appealed"))
     world.take_in()
     statement = check(
@@ -187,9 +190,15 @@ def test_no_page_has_anything_to_mend(web: Web, url: str, browser: Browser) -> N
     )  # fmt: skip
     world.delist.reports.take(statement, form="a form")
     case_id = world.case_of("https://owner.example/a.jpg").id
+    appeal = asking.open_for_holder(
+        world.delist.appeal_desk, "C-1", "https://owner.example/a.jpg",
+        asks=Asks.LIFT, text="it was mine", proof="image",
+    )  # fmt: skip
+    report = reviewing.waiting(world.delist.reports)[0]
     pages = {
         Role.REVIEWER: ["", "/appeals", "/reports", "/search", "/shift", "/break",
-                        f"/cases/{case_id}"],
+                        f"/cases/{case_id}",
+                        f"/appeals/{appeal.id}", f"/reports/{report.id}"],
         Role.LEAD: ["/brakes", "/sinks", "/figures"],
         Role.AUDITOR: ["/audit"],
     }  # fmt: skip

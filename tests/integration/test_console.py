@@ -10,12 +10,17 @@ import pytest
 from fastapi.routing import APIRoute
 from PIL import Image
 
+from delist.appeal_record import Asks
+from delist.appeals import asking
+from delist.direct import hash_of_image
 from delist.fetching import FetchLimits, GuardedFetch, Resolve
 from delist.model import CaseState, RulingKind, Verdict
 from delist.people import Role
 from delist.policy import annotated_policy
 from delist.review.viewing import Viewing
 from delist.store import exposures
+from delist.store.brakes import BrakeKind
+from delist.survivors.statement import Written, check
 from delist.web.console import MODULES
 from indexer.deadline import Deadline
 from indexer.hashing import hash_image
@@ -64,10 +69,10 @@ def fetching(*, allow_private: bool = False, resolve: Resolve = HERE) -> Guarded
     )
 
 
-def waiting(web: Web, url: str = URL, bits: int = 25, **seen: object) -> str:
+def waiting(web: Web, url: str = URL, bits: int = 25, cases: object = None, **seen: object) -> str:
     """Let an image match a signal so far away that a person has to look; returns the case's id."""
     signal = digest_of(("signal", url))
-    web.world.offer(signal)
+    web.world.offer(signal, cases=cases)
     web.world.visit(url, image_near({signal: bits}, name=url), **seen)
     web.world.take_in()
     return web.world.case_of(url).id
@@ -467,6 +472,73 @@ def test_the_audit_log_is_for_auditors(web: Web, robin: Visitor) -> None:
 
     assert "case: viewed" in listed
     assert "are as they were written" in ada.get(checked).text
+
+
+def test_an_appeal_is_decided_by_another_person(web: Web) -> None:
+    """Who decided before is told so, and is refused; a replayed form decides nothing more."""
+    waiting(web, bits=4, cases={"C-1": "Received"})
+    web.world.decide(web.world.case_of(URL), Verdict.NCII)
+    web.world.clock.advance(hours=1)
+    appeal = asking.open_for_holder(
+        web.world.delist.appeal_desk, "C-1", URL, asks=Asks.LIFT, text="<b>mine</b>", proof="image"
+    )
+    path = f"/console/appeals/{appeal.id}"
+    robin, kim = (Visitor(web, name, Role.REVIEWER) for name in ("Robin", "Kim"))
+    seen = re.findall(r'name="seen" value="(\w+)"', kim.get(path).text)[0]
+    given = {"finding": "overturned", "more": "it is theirs", "seen": seen}
+
+    assert "Another person has to" in robin.get(path).text
+    robin.post(f"{path}/decision", **given)
+    assert "another person has to decide" in robin.get("/console").text
+    assert web.world.state_of(URL) is CaseState.SUPPRESSED
+    assert "&lt;b&gt;mine" in kim.get(path).text
+    kim.post(f"{path}/decision", **given)
+    kim.post(f"{path}/decision", **(given | {"finding": "upheld"}))
+    assert web.world.state_of(URL) is CaseState.DISMISSED
+
+
+def test_a_brake_is_released_by_a_lead_with_a_reason(web: Web, robin: Visitor) -> None:
+    """Reviewers see what is stopped, and why; on record is who released it."""
+    waiting(web)
+    key = web.world.case_of(URL).matches[0].signal_key
+    web.world.delist.governance.stop(BrakeKind.SIGNAL, key, actor="Lee", reason="<i>stock</i>")
+    lee = Visitor(web, "Lee", Role.LEAD)
+
+    assert "&lt;i&gt;stock" in robin.get("/console/brakes").text
+    assert "/console/brakes/release" not in robin.get("/console/brakes").text
+    lee.post("/console/brakes/release", kind="signal", name=key, more="they are copies")
+
+    assert web.world.delist.governance.brakes() == []
+    assert len(acts(web, "brake.released")) == 1
+
+
+def test_a_direct_report_stands_beside_its_case(web: Web, robin: Visitor, site: Site) -> None:
+    """What it says and where, viewed on record; who it is from, on its own page only."""
+    hashed = hash_image(BYTES, max_bytes=10**8, max_pixels=10**8)
+    picture = hash_of_image(hashed)
+    assert picture.second is not None
+    statement = check(
+        Written(
+            role="self", pictures=(f"{picture.value}:{bytes(picture.second).hex()}",),
+            addresses="board.example/x", details="the <second> one", good_faith=True,
+            contact="a@post.example", name="Amina",
+        )
+    )  # fmt: skip
+    web.world.delist.reports.take(statement, form="a form")
+    web.world.visit(f"{site.url}/a.jpg", hashed)
+    web.world.settle()
+    case_id = web.world.case_of(f"{site.url}/a.jpg").id
+
+    shown = robin.get(f"/console/cases/{case_id}").text
+    report_id = re.findall(r'href="/console/reports/(\w+)"', shown)[0]
+
+    assert "the &lt;second&gt; one" in shown
+    assert "hxxps://board[.]example/x" in shown
+    assert not {"Amina", "a@post.example"} & set(re.findall(r"Amina|a@post\.example", shown))
+    assert "a@post.example" in robin.get(f"/console/reports/{report_id}").text
+    assert len(acts(web, "report.viewed")) == 2
+    robin.post(f"/console/reports/{report_id}/close", outcome="acted")
+    assert "No report waits" in robin.get("/console/reports").text
 
 
 def test_an_expired_session_shows_nothing_more(web: Web) -> None:
