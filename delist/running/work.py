@@ -10,7 +10,8 @@ from functools import partial
 import structlog
 
 from delist.build import Delist, FailedSync
-from delist.running import clocks
+from delist.monitoring import conditions
+from delist.running.clocks import Clocks
 from delist.running.jobs import Job, Kind, Stopped
 from indexer.model import HASHER_VERSION
 
@@ -31,6 +32,7 @@ SINK = "sink-"
 _SINK_S = 1
 _FEEDBACK_S = 2
 _MINUTE_S = 60
+_RECRAWL_S = 300
 _DAY_S = 24 * 3600
 _LONG_S = 6 * 3600
 _COMPACTIONS_PER_PURGE = 4
@@ -43,7 +45,7 @@ class Work:
 
     def __init__(self, delist: Delist) -> None:
         self._delist = delist
-        self._since = delist.clock()
+        self._clocks = Clocks()
         self._troubles: dict[str, str] = {}
 
     def jobs(self) -> dict[str, Job]:
@@ -63,6 +65,7 @@ class Work:
                 settings.indexer.store.purge_after_s // _COMPACTIONS_PER_PURGE,
                 self.compaction,
             ),
+            (RECRAWL, Kind.WEB, _RECRAWL_S, self.recrawl),
             *((SINK + name, Kind.SINKS, _SINK_S, partial(self.sink, name)) for name in self.sinks),
         ]
         found = {
@@ -88,7 +91,7 @@ class Work:
         return self._delist.sinks.names
 
     def feed_cycle(self, stopped: Stopped) -> bool:
-        """Feeds, the re-scan for new signals, intake."""
+        """Feeds, direct reports that wait, the re-scan for new signals, intake."""
         delist = self._delist
         for outcome in delist.sync_feeds(stopped=stopped):
             if isinstance(outcome, FailedSync):
@@ -103,10 +106,17 @@ class Work:
                 quarantined=outcome.quarantined,
                 active=outcome.active,
             )
+        self._keep_reports()
         scan = delist.scan_delta(stopped=stopped)
         _log.info("scan.delta", signals=scan.signals, images=scan.images, matches=scan.matches)
         self._take_in(stopped)
         return scan.complete and not stopped()
+
+    def _keep_reports(self) -> None:
+        """Take in direct reports that wait, and erase what was said long ago."""
+        taken, erased = self._delist.reports.catch_up(), self._delist.reports.erase_old()
+        if taken or erased:
+            _log.info("reports", taken_in=taken, erased=erased)
 
     def full_scan(self, stopped: Stopped) -> bool:
         """Everything against everything, then intake."""
@@ -167,9 +177,26 @@ class Work:
         return True
 
     def clocks(self, _stopped: Stopped) -> bool:
-        """What is overdue is put on record."""
-        clocks.look(self._delist, since=self._since)
+        """What is overdue, stale or wrong is told."""
+        delist = self._delist
+        self._clocks.tell(conditions(delist.monitor.read(), delist.limits))
         return True
+
+    def recrawl(self, stopped: Stopped) -> bool:
+        """Suppressed URLs that are due are looked at again, then intake."""
+        report = self._delist.recrawl(stopped=stopped)
+        if report.looked:
+            _log.info(
+                "recrawl",
+                looked=report.looked,
+                gone=report.gone,
+                unchanged=report.unchanged,
+                changed=report.changed,
+                moved=report.moved,
+                refused=report.refused,
+                due=report.due,
+            )
+        return report.complete and not stopped()
 
     def retention(self, _stopped: Stopped) -> bool:
         """What has been kept long enough goes."""

@@ -19,6 +19,7 @@ function setUp(field) {
   let hasher;
   let working = 0;
   input.hidden = false;
+  field.querySelector(".without").hidden = true;
   for (const entry of list.children) makeRemovable(entry);
   const refused = document.createElement("p");
   refused.className = "note bad";
