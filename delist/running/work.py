@@ -46,6 +46,7 @@ class Work:
     def __init__(self, delist: Delist) -> None:
         self._delist = delist
         self._clocks = Clocks()
+        self._monitor = delist.monitor()
         self._troubles: dict[str, str] = {}
 
     def jobs(self) -> dict[str, Job]:
@@ -178,8 +179,7 @@ class Work:
 
     def clocks(self, _stopped: Stopped) -> bool:
         """What is overdue, stale or wrong is told."""
-        delist = self._delist
-        self._clocks.tell(conditions(delist.monitor.read(), delist.limits))
+        self._clocks.tell(conditions(self._monitor.read(), self._delist.limits))
         return True
 
     def recrawl(self, stopped: Stopped) -> bool:

@@ -1,15 +1,14 @@
-"""What became of each periodic job, and what the clocks said when they were looked at last.
+"""What became of each periodic job: one row a job.
 
-One row a job, one a clock. Job ids hold names of sinks at most; nothing here is about a person.
+Job ids hold names of sinks at most; nothing here is about a person.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from delist.store.tables import alarms, jobs
+from delist.store.tables import jobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,22 +38,6 @@ class JobState:
     next_run_at: datetime | None = None
     requested_at: datetime | None = None
     basis: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
-    """One clock.
-
-    Attributes:
-        count: how many things are overdue; 0 when all is well.
-        since: when it was first seen that some are.
-        looked_at: when it was looked at last.
-    """
-
-    name: str
-    count: int
-    since: datetime | None
-    looked_at: datetime
 
 
 def every(connection: Connection) -> dict[str, JobState]:
@@ -119,28 +102,3 @@ def end_all(connection: Connection) -> list[str]:
         )
     )
     return cut
-
-
-def keep_alarms(connection: Connection, counts: Mapping[str, int], *, now: datetime) -> list[Alarm]:
-    """Write what the clocks say; returns those that began, ended or changed, as they are now."""
-    held = {alarm.name: alarm for alarm in every_alarm(connection)}
-    connection.execute(delete(alarms))
-    changed = []
-    for name, count in counts.items():
-        before = held.get(name)
-        since = None
-        if count:
-            since = before.since if before is not None and before.count else now
-        alarm = Alarm(name=name, count=count, since=since, looked_at=now)
-        connection.execute(
-            insert(alarms).values(name=name, count=count, since=since, looked_at=now)
-        )
-        if count != (0 if before is None else before.count):
-            changed.append(alarm)
-    return changed
-
-
-def every_alarm(connection: Connection) -> list[Alarm]:
-    """Load all clocks, by name."""
-    rows = connection.execute(select(alarms).order_by(alarms.c.name))
-    return [Alarm(**row._mapping) for row in rows]  # noqa: SLF001

@@ -513,15 +513,6 @@ job_leases = Table(
     Column("expires_at", UtcDateTime),
 )
 
-alarms = Table(
-    "alarms",
-    metadata,
-    Column("name", String(64), primary_key=True),
-    Column("count", Integer, nullable=False),
-    Column("since", UtcDateTime),
-    Column("looked_at", UtcDateTime, nullable=False),
-)
-
 audit_log = Table(
     "audit_log",
     metadata,

@@ -262,17 +262,3 @@ def test_what_a_killed_process_did_not_end_is_on_record(tmp_path: Path) -> None:
 
     found = runs.states["scan"]
     assert (found.outcome, found.failures, found.running_since) == ("cut_off", 1, None)
-
-
-def test_what_is_overdue_is_counted_and_kept(world: World) -> None:
-    """Doctor and others read it; what is settled is no longer counted."""
-    work = Work(world.delist)
-    never = lambda: False  # noqa: E731
-    work.clocks(never)
-    world.clock.advance(hours=3)
-    work.clocks(never)
-    with world.delist.database.read() as connection:
-        found = {alarm.name: alarm.count for alarm in jobs.every_alarm(connection)}
-
-    assert found["feeds_stale"] == len(world.delist.settings.indexer.feeds)
-    assert not found["cases_overdue"] + found["consumers_overdue"] + found["jobs_failing"]

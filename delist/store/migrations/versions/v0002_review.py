@@ -484,14 +484,6 @@ def _periodic_work() -> None:
         sa.Column("expires_at", _TIME),
         sa.PrimaryKeyConstraint("name", name="pk_job_leases"),
     )
-    op.create_table(
-        "alarms",
-        sa.Column("name", sa.String(64), nullable=False),
-        sa.Column("count", sa.Integer, nullable=False),
-        sa.Column("since", _TIME),
-        sa.Column("looked_at", _TIME, nullable=False),
-        sa.PrimaryKeyConstraint("name", name="pk_alarms"),
-    )
 
 
 def _recrawls() -> None:
