@@ -18,6 +18,7 @@ Stopped = Callable[[], bool]
 
 _JITTER = 0.1
 _LONGEST_JITTER_S = 60.0
+_RETRY_S = 600
 LAZY_S = 10
 """Jobs that run more often than this are not put on record at each of their runs."""
 
@@ -88,6 +89,13 @@ def first_run(job: Job, state: JobState | None, *, now: datetime) -> datetime:
     if state.outcome != Outcome.DONE or state.basis != job.basis() or state.done_at > now:
         return now
     return max(now, state.done_at + timedelta(seconds=job.interval_s))
+
+
+def tried_again(job: Job, outcome: Outcome, *, now: datetime) -> datetime | None:
+    """Say when a job runs again that did not come to its end; None: at its interval."""
+    if outcome is Outcome.DONE or job.interval_s <= _RETRY_S:
+        return None
+    return now + timedelta(seconds=_RETRY_S)
 
 
 def brought_forward(job: Job, next_run: datetime, *, now: datetime) -> datetime | None:

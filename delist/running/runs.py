@@ -23,6 +23,10 @@ _RECORD_S = 60.0
 _log = structlog.get_logger()
 
 
+def _never(_outcome: Outcome) -> None:
+    return None
+
+
 @dataclass(eq=False)
 class Run:
     """One run of a job.
@@ -96,11 +100,11 @@ class Runs:
             self._requested.add(job_id)
             return True
 
-    def run(self, job: Job, next_run: Callable[[], datetime | None] = lambda: None) -> None:
+    def run(self, job: Job, next_run: Callable[[Outcome], datetime | None] = _never) -> None:
         """Run one job; what fails is logged, and its next run starts afresh.
 
         Args:
-            next_run: says, after the run, when the next one is.
+            next_run: says, after a run that ended so, when the next one is.
         """
         began = time.monotonic()
         run = Run(job=job, began_at=self._clock(), began=began, heard=began)
@@ -112,7 +116,7 @@ class Runs:
             self._under_way[job.id] = run
         try:
             outcome, error, basis = _call(run)
-            self._record(run, self._ended(run, outcome, error, basis, next_run()))
+            self._record(run, self._ended(run, outcome, error, basis, next_run(outcome)))
         finally:
             with self._changed:
                 del self._under_way[job.id]

@@ -11,18 +11,20 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import partial
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from delist.build import Delist
 from delist.errors import UsageError
 from delist.logs import configure_logs
-from delist.running.jobs import Every, Job, Kind, first_run
+from delist.running.jobs import Every, Job, Kind, Outcome, first_run, tried_again
 from delist.running.leader import Leader, leading
 from delist.running.runs import Runs
 from delist.running.watching import Verdict, Watch, watch
@@ -84,7 +86,7 @@ class Service:
         runs = Runs(self._delist.database, self._delist.clock)
         runs.open()
         if runs.request(job_id):
-            runs.run(job, lambda: None)
+            runs.run(job)
         return runs.states[job_id]
 
     def job(self, job_id: str) -> Job:
@@ -146,15 +148,19 @@ def _scheduler(table: dict[str, Job], runs: Runs) -> BackgroundScheduler:
     )
     now = datetime.now(UTC)
 
-    def next_run(job_id: str) -> datetime | None:
-        planned = scheduler.get_job(job_id)
+    def next_run(job: Job, outcome: Outcome) -> datetime | None:
+        planned = scheduler.get_job(job.id)
+        sooner = tried_again(job, outcome, now=datetime.now(UTC))
+        if planned is not None and sooner is not None and sooner < planned.next_run_time:
+            with suppress(JobLookupError):  # the scheduler is just being shut down
+                planned.modify(next_run_time=sooner)
         return None if planned is None else planned.next_run_time
 
     for job in table.values():
         scheduler.add_job(
             runs.run,
             Every(job.interval_s),
-            args=(job, partial(next_run, job.id)),
+            args=(job, partial(next_run, job)),
             id=job.id,
             executor=job.kind.value,
             next_run_time=first_run(job, runs.states.get(job.id), now=now),

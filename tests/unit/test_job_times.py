@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from delist.running.jobs import Every, Job, Kind, brought_forward, first_run
+from delist.running.jobs import Every, Job, Kind, Outcome, brought_forward, first_run, tried_again
 from delist.store.jobs import JobState
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -89,3 +89,11 @@ def test_a_clock_that_is_set_back_holds_nothing_up(
 ) -> None:
     """No job waits for longer than its interval, whatever time it was planned for."""
     assert brought_forward(job(), NOW + waits, now=NOW) == expected
+
+
+def test_a_backup_that_failed_does_not_wait_for_a_day() -> None:
+    """What did not come to its end is tried again in ten minutes; what did, at its interval."""
+    again = NOW + timedelta(minutes=10)
+    assert {outcome: tried_again(job(), outcome, now=NOW) for outcome in Outcome} == {
+        outcome: None if outcome is Outcome.DONE else again for outcome in Outcome
+    }
