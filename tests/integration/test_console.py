@@ -192,6 +192,17 @@ def test_other_bytes_than_were_decided_on_are_named(web: Web, robin: Visitor, si
     assert robin.post(f"/console/cases/{case_id}/image").headers["delist-changed"] == "yes"
 
 
+def test_an_image_that_lies_in_its_page_is_not_fetched(web: Web, robin: Visitor) -> None:
+    """It has no address; the page is not asked in its place, and its hash is not shown."""
+    mark = "#data-sha256=" + "ab" * 32
+    case_id = waiting(web, f"https://site.example/page{mark}")
+
+    answer = robin.post(f"/console/cases/{case_id}/image")
+
+    assert (answer.status_code, "lies in its page" in answer.text) == (422, True)
+    assert "abab" not in robin.get(f"/console/cases/{case_id}").text
+
+
 class Leading(GuardedFetch):
     """A web whose first answer leads elsewhere; what follows is asked in earnest."""
 
