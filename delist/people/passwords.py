@@ -23,11 +23,14 @@ from delist.errors import BusyError, UsageError
 
 MIN_LENGTH, MAX_LENGTH = 12, 256
 _MOST_AT_ONCE = 2
+_MOST_WAITING = 8
+"""Each that waits holds a thread of those that answer result pages."""
 _WAIT_S = 5.0
 _FEW_SIGNS = 4
 
 _hasher = PasswordHasher(memory_cost=46 * 1024, time_cost=1, parallelism=1)
 _places = threading.BoundedSemaphore(_MOST_AT_ONCE)
+_queue = threading.BoundedSemaphore(_MOST_AT_ONCE + _MOST_WAITING)
 
 
 def check_new(password: str, *, name: str) -> str:
@@ -82,12 +85,18 @@ def warm_up() -> None:
 
 @contextmanager
 def _place() -> Iterator[None]:
-    if not _places.acquire(timeout=_WAIT_S):
-        raise BusyError("too many people sign on at once; try again in a while")
+    busy = "too many people sign on at once; try again in a while"
+    if not _queue.acquire(blocking=False):
+        raise BusyError(busy)
     try:
-        yield
+        if not _places.acquire(timeout=_WAIT_S):
+            raise BusyError(busy)
+        try:
+            yield
+        finally:
+            _places.release()
     finally:
-        _places.release()
+        _queue.release()
 
 
 def _spelled(password: str) -> str:
