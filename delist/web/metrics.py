@@ -24,6 +24,7 @@ SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _OTHER = "other"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Metrics:
@@ -65,6 +66,11 @@ class Metrics:
         """Count what an image was refused for."""
         if isinstance(error, ImageRefusedError):
             self.refusals.labels(error.code.value).inc()
+
+    def families(self) -> Iterator[Metric]:
+        """Iterate over all metrics of this process."""
+        yield from self._counted.collect()
+        yield from self._standing.collect()
 
     def text(self) -> bytes:
         """Write all metrics in the text format; a store that fails is one of them."""
@@ -127,5 +133,6 @@ class _Ready(Collector):
 
 def _names(scope: Scope) -> tuple[str, str]:
     """Return route and method: of what strangers make up one each."""
-    route = scope.get("route")
-    return getattr(route, "path", _OTHER), scope["method"] if route else _OTHER
+    # A route is there for a wrong method too, and each name would be a series for ever.
+    route, method = scope.get("route"), scope["method"]
+    return getattr(route, "path", _OTHER), method if route and method in _METHODS else _OTHER

@@ -15,10 +15,10 @@ from delist.appeals import deciding
 from delist.model import CaseState, Verdict
 from delist.site_proof import SiteFetch
 from delist.web.api.case_shapes import DecisionShape
-from delist.web.api.shapes import Given, Text, Told, Url, answers, delist_of
+from delist.web.api.shapes import ID_PATTERN, Given, Text, Told, Url, answers, delist_of
 from delist.web.tokens import ReviewCaller
 
-AppealId = Annotated[str, Path(min_length=1, max_length=64)]
+AppealId = Annotated[str, Path(pattern=ID_PATTERN)]
 _MOST = 500
 
 router = APIRouter(tags=["appeals"])

@@ -18,10 +18,10 @@ from delist.web.api.case_shapes import (
     summary,
     viewed,
 )
-from delist.web.api.shapes import Given, Text, Told, answers, delist_of
+from delist.web.api.shapes import ID_PATTERN, Given, Text, Told, answers, delist_of
 from delist.web.tokens import ReviewCaller
 
-CaseId = Annotated[str, Path(min_length=1, max_length=64)]
+CaseId = Annotated[str, Path(pattern=ID_PATTERN)]
 _MOST = 500
 _FARTHEST = 100_000
 

@@ -52,6 +52,8 @@ Text = Annotated[str, Field(min_length=1, max_length=4_000, pattern=r"^[^\x00]*[
 Url = Annotated[str, Field(min_length=1, max_length=8_000, json_schema_extra={"format": "uri"})]
 
 KEY_PATTERN = r"^[0-9a-f]{32}$"
+ID_PATTERN = r"^[0-9A-Za-z_-]{1,64}$"
+"""Names of cases and appeals. A store answers to a zero byte as if it had failed."""
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:

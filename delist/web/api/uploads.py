@@ -69,7 +69,7 @@ async def form(request: Request, *, files: str, most_files: int, known: frozense
     )
     try:
         read = await parser.parse()
-    except (MultiPartException, KeyError, UnicodeDecodeError):
+    except (MultiPartException, KeyError, UnicodeError, LookupError):
         raise Problem(422, "invalid_form", "the form cannot be read, or holds too much") from None
     try:
         return await _checked(read, files, known)

@@ -12,7 +12,7 @@ elsewhere is refused, so that nobody with an old browser is kept from reporting.
 """
 
 from dataclasses import dataclass
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -167,8 +167,17 @@ def _check_origin(request: Request, *, strictly: bool) -> None:
         if strictly:
             raise ForgedForm
         return
-    if urlsplit(origin).netloc != request.headers.get("host"):
+    parts = _split(origin)
+    if parts is None or parts.netloc != request.headers.get("host"):
         raise ForgedForm
+
+
+def _split(address: str) -> SplitResult | None:
+    """Take apart what a header says is an address; None for what is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None
 
 
 async def _sent(request: Request, name: str) -> str:
@@ -184,7 +193,9 @@ async def _sent(request: Request, name: str) -> str:
 async def _page_of(request: Request) -> str:
     """Name the page that somebody is on: where to come back to."""
     if current := request.headers.get("hx-current-url"):
-        parts = urlsplit(current)
+        parts = _split(current)
+        if parts is None:
+            return _HERE
         return safe_next(f"{parts.path}?{parts.query}" if parts.query else parts.path)
     if request.method in _SAFE:
         query = request.url.query
