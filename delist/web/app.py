@@ -121,6 +121,7 @@ def _surround(app: FastAPI, delist: Delist) -> None:
         },
         timeout_s=settings.timeout_s,
         memory_bytes=settings.memory_bytes,
+        private=needs_token,
     )
     app.add_middleware(Measuring, metrics=app.state.metrics)
     app.add_middleware(problems.NothingUnforeseen, page=error_pages.unforeseen)

@@ -5,7 +5,7 @@ A connection on which a body was left unread is closed: nobody swallows the rest
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -15,6 +15,7 @@ from delist.web.problems import Problem, busy
 
 JSON_BYTES = 1024 * 1024
 """Largest body of a route that names no limit."""
+_SHARE_OF_STRANGERS = 4
 
 
 @dataclass
@@ -32,27 +33,39 @@ class Bodies:
         limits: largest body in bytes, by path; ``JSON_BYTES`` for others.
         timeout_s: longest that receiving one body may take in all.
         memory_bytes: most bytes of bodies held at once; more get a 503.
+        private: whether a path needs a token. What strangers send is held apart, in a quarter as
+            much: their forms never are the reason that a result page gets no answer.
     """
 
     def __init__(
-        self, app: ASGIApp, *, limits: Mapping[str, int], timeout_s: float, memory_bytes: int
+        self,
+        app: ASGIApp,
+        *,
+        limits: Mapping[str, int],
+        timeout_s: float,
+        memory_bytes: int,
+        private: Callable[[str], bool] = lambda _path: True,
     ) -> None:
         self._app = app
         self._limits = limits
         self._timeout_s = timeout_s
+        self._private = private
         self._memory = InMemory(memory_bytes)
+        self._of_strangers = InMemory(memory_bytes // _SHARE_OF_STRANGERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        is_private = self._private(scope["path"])
+        memory = self._memory if is_private else self._of_strangers
         body = _Body(
             receive,
             _announced(scope),
             most=self._limits.get(scope["path"], JSON_BYTES),
             timeout_s=self._timeout_s,
-            memory=self._memory,
+            memory=memory,
         )
 
         async def closing(message: Message) -> None:
@@ -63,7 +76,7 @@ class Bodies:
         try:
             await self._app(scope, body.receive, closing)
         finally:
-            self._memory.held -= body.size
+            memory.held -= body.size
 
 
 class _Body:
