@@ -42,6 +42,7 @@ _WORDS = {
     "too_late": "That took too long, or began in another browser. Please begin again.",
     "state": "That answer does not belong to your sign-on. Please begin again.",
     "unreachable": "Your organisation's sign-on does not answer. Try again in a while.",
+    "many": "There were too many tries from your network. Wait a minute and begin again.",
     "denied": "Your organisation did not sign you on.",
 }
 _ELSE = (
@@ -117,6 +118,7 @@ def from_provider(
         pending = provider.pending(cookies.read(request, cookies.PENDING), state=state)
         if error or not code:
             return _refused(request, "denied", status=403)
+        _hold_back(request)  # what follows asks the issuer; state and cookie can be sent again
         named = provider.finish(pending, code=code, issuer=iss, back=_back(request))
         done = delist.signing_on.as_named(
             named,
@@ -127,6 +129,8 @@ def from_provider(
         return _refused(request, refused.code, status=403)
     except ProviderError as failed:
         return _refused(request, failed.code, status=503 if failed.code == "unreachable" else 403)
+    except SignOnDelayedError:
+        return _refused(request, "many", status=429)
     except SignOnRefusedError:
         return _refused(request, "disabled", status=403)
     except UsageError:

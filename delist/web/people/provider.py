@@ -12,8 +12,10 @@ Tokens of the provider are not kept.
 
 import hmac
 import json
+import threading
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Any
@@ -40,6 +42,9 @@ _TIMEOUT_S = 5.0
 _FRESH_S = 3600.0
 _PENDING_S = 600
 _LEEWAY_S = 60
+_MOST_ASKING = 8
+"""Each holds a thread of those that answer result pages, and anybody can begin a sign-on."""
+_NOT_AGAIN_S = 5.0
 
 
 class NoRoleError(ProviderError):
@@ -83,6 +88,8 @@ class Provider:
         self._fernet = Fernet(urlsafe_b64encode(sealing))
         self._known: tuple[float, Mapping[str, Any]] | None = None
         self._keys: KeySet | None = None
+        self._failed_at: float | None = None
+        self._asking = threading.BoundedSemaphore(_MOST_ASKING)
 
     def begin(self, *, back: str, then: str, unsent: bool) -> tuple[str, str]:
         """Return where to send somebody, and what their browser keeps until they are back.
@@ -144,7 +151,7 @@ class Provider:
             raise ProviderError("issuer")
         metadata = self._metadata()
         try:
-            with self._client(back) as client:
+            with self._place(), self._client(back) as client:
                 token = client.fetch_token(
                     metadata["token_endpoint"], code=code, code_verifier=pending.verifier
                 )
@@ -161,13 +168,30 @@ class Provider:
     def _metadata(self) -> Mapping[str, Any]:
         if self._known is not None and monotonic() - self._known[0] < _FRESH_S:
             return self._known[1]
-        found = self._get(self._settings.issuer.rstrip("/") + _DISCOVERY)
+        if self._failed_at is not None and monotonic() - self._failed_at < _NOT_AGAIN_S:
+            raise ProviderError("unreachable")
+        with self._place():
+            try:
+                found = self._get(self._settings.issuer.rstrip("/") + _DISCOVERY)
+            except ProviderError:
+                self._failed_at = monotonic()
+                raise
         if found.get("issuer") != self._settings.issuer:
             raise ProviderError("issuer")
         if not all(is_private_enough(str(found.get(name, ""))) for name in _ENDPOINTS):
             raise ProviderError("endpoints")
-        self._known = monotonic(), found
+        self._known, self._failed_at = (monotonic(), found), None
         return found
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Be one of the few that ask the issuer; nobody waits for a place."""
+        if not self._asking.acquire(blocking=False):
+            raise ProviderError("unreachable")
+        try:
+            yield
+        finally:
+            self._asking.release()
 
     def _claims(self, token: Mapping[str, Any], nonce: str) -> dict[str, Any]:  # (3)
         text = str(token["id_token"])
