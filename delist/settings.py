@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -155,7 +156,9 @@ class WebSettings:
     """[web]: `delist serve`. Numbers of a process count for each of its workers."""
 
     proxies: tuple[str, ...] = setting(
-        (), "Addresses of the proxies in front of it, whose word on who calls is believed."
+        (),
+        'Addresses or networks of the proxies in front of it, such as "10.0.0.2". Their word on\n'
+        "who calls (X-Forwarded-For) and on TLS (X-Forwarded-Proto) is believed, nobody else's.",
     )
     connections: int = setting(512, "Most connections of a process.", low=1)
     hash_threads: int = setting(
@@ -216,7 +219,7 @@ class WebSettings:
         10, "Hours after which a person has to sign on again in any case.", low=1, high=168
     )
     sign_ons_per_minute: int = setting(
-        20, "Most tries of one network, in a minute, to sign on with an account.", low=1
+        20, "Most tries of one network, in a minute, to sign on.", low=1
     )
 
 
@@ -522,6 +525,8 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         given = {"web.oidc": web.pop("oidc", {})}
         oidc = read_section(OidcSettings, given, "web.oidc", base_dir=base_dir)
         _check_oidc(oidc)
+    served = read_section(WebSettings, table | {"web": web}, "web", base_dir=base_dir)
+    _check_proxies(served.proxies)
     return DelistSettings(
         indexer=read_indexer_settings(table, base_dir=base_dir, data_dir=data_dir),
         database=database,
@@ -534,7 +539,7 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         ledger=ledger,
         consumers=read_section(ConsumerSettings, table, "consumers", base_dir=base_dir),
         sinks=_read_sinks(table.get("sinks", {}), base_dir=base_dir),
-        web=read_section(WebSettings, table | {"web": web}, "web", base_dir=base_dir),
+        web=served,
         oidc=oidc,
         jobs=jobs,
         backup=read_section(BackupSettings, table, "backup", base_dir=base_dir),
@@ -577,6 +582,17 @@ def _check_database(settings: DatabaseSettings) -> None:
     words = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
     if parts.password or parts.fragment or words & _SECRET_WORDS:
         raise SettingsError("database.url: a password must stand in a file; use url_file")
+
+
+def _check_proxies(proxies: tuple[str, ...]) -> None:
+    for proxy in proxies:
+        try:
+            network = ip_network(proxy)
+        except ValueError:
+            network = None
+        # Everybody would be believed, who says to be anybody; a name is never believed, silently.
+        if network is None or not network.prefixlen:
+            raise SettingsError('web.proxies: addresses or networks are needed, such as "10.0.0.2"')
 
 
 def _check_oidc(settings: OidcSettings) -> None:
