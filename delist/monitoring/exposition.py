@@ -68,12 +68,12 @@ def _of_store(store: StoreFigures) -> Iterator[Metric]:
             refused.add_metric([name, reason], number)
     yield refused
     yield _gauge("delist_images", "Images whose hashes are held.", store.images)
-    if store.index_age_s is not None:
-        yield _gauge(
-            "delist_index_generation_age_seconds",
-            "Time since the signals' index was published.",
-            store.index_age_s,
-        )
+    age = GaugeMetricFamily(
+        "delist_index_generation_age_seconds", "Time since the signals' index was published."
+    )
+    if store.index_age_s is not None:  # a small feed has none
+        age.add_metric([], store.index_age_s)
+    yield age
     usage = store.usage
     yield _gauge("delist_store_map_bytes", "Most that the LMDB file can grow to.", usage.map_bytes)
     yield _gauge("delist_store_used_bytes", "Pages of the LMDB file in use.", usage.used_bytes)

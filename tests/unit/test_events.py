@@ -24,6 +24,13 @@ def calls() -> Iterator[tuple[str, ast.Call, str]]:
                     and node.func.attr in {*LEVELS, "log", "exception", "critical"}
                 ):
                     yield f"{path.relative_to(ROOT)}:{node.lineno}", node, node.func.attr
+                elif (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Name)
+                    and node.func.id == "say"
+                    and path.parent.name == "running"
+                ):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", node, "as judged"
 
 
 def test_events_are_constants_and_listed() -> None:
