@@ -372,3 +372,14 @@ def test_a_case_of_a_feed_opens_with_its_image(web: Web, client: TestClient) -> 
     assert "/case/withdraw" not in page.text
     assert "StopNCII.org at any time" in page.text
     assert replace(hashed).value not in page.text
+
+
+def test_the_report_as_a_file(client: TestClient) -> None:
+    """Made in a process of its own; its name says nothing."""
+    reference, code = reported(client)
+    ticket = ticket_in(client.post("/case", data={"reference": reference, "code": code}).text)
+    answer = client.post("/case/pdf", data={"ticket": ticket, "lang": "ur"})
+
+    assert answer.headers["content-disposition"] == 'attachment; filename="document.pdf"'
+    assert answer.content.startswith(b"%PDF-")
+    assert answer.headers["cache-control"] == "no-store"
