@@ -15,7 +15,7 @@ from delist.model import Verdict
 from delist.recrawl import RecrawlReport
 from delist.recrawl.following import drop_hopeless, follow
 from delist.recrawl.outcomes import LookOutcome, counts_as, looked
-from delist.settings import RecrawlSettings
+from delist.settings import DatabaseSettings, RecrawlSettings
 from delist.store import recrawls
 from delist.store.recrawls import Recrawl
 from indexer.url import url_key
@@ -30,6 +30,12 @@ ROBOTS = "User-agent: *\nDisallow: /\n"
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with World(tmp_path / "data") as made:
+        yield made
+
+
+@pytest.fixture
+def stores(tmp_path: Path, sql: DatabaseSettings) -> Iterator[World]:
+    with World(tmp_path / "data", database=sql) as made:
         yield made
 
 
@@ -206,8 +212,9 @@ def show(world: World, digest: bytes, *urls: str) -> None:
     world.settle()
 
 
-def test_a_site_is_asked_so_often_a_day(world: World) -> None:
+def test_a_site_is_asked_so_often_a_day(stores: World) -> None:
     """What is over a site's share waits for the next day, and holds nobody else up."""
+    world = stores
     busy = [f"https://img{n}.busy.com/{n}.jpg" for n in range(3)]
     show(world, NEAR, *busy, "https://other.example/a.jpg")
     settings = RecrawlSettings(per_site_day=2)
@@ -224,8 +231,9 @@ def test_a_site_is_asked_so_often_a_day(world: World) -> None:
     assert len([url for url in plan(world, settings) if url in busy]) == 2
 
 
-def test_the_schedule_follows_what_is_in_effect(world: World) -> None:
+def test_the_schedule_follows_what_is_in_effect(stores: World) -> None:
     """What was dismissed or withdrawn leaves it; what changed stays until its signal ends."""
+    world = stores
     settings = RecrawlSettings()
     dismissed, changed, kept = (f"https://{n}.example/a.jpg" for n in ("a", "b", "c"))
     show(world, NEAR, changed, kept)
