@@ -72,11 +72,6 @@ class Metrics:
         yield from self._counted.collect()
         yield from self._standing.collect()
 
-    def families(self) -> Iterator[Metric]:
-        """Iterate over all metrics of this process."""
-        yield from self._counted.collect()
-        yield from self._standing.collect()
-
     def text(self) -> bytes:
         """Write all metrics in the text format; a store that fails is one of them."""
         counted = self._counted
