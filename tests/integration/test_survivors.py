@@ -19,6 +19,7 @@ from delist.errors import (
 )
 from delist.model import CaseState, Verdict
 from delist.ops.pictures import draw_photo, encode
+from delist.running.work import Work
 from delist.settings import DatabaseSettings
 from delist.store import direct_reports as table
 from delist.store.direct_reports import ReportState
@@ -158,6 +159,22 @@ def test_a_day_takes_so_many_and_none_is_lost(world: World) -> None:
     world.clock.advance(days=1)
     assert world.delist.reports.catch_up() == 1
     assert world.delist.survivor_report(second.reference).hashes == 1
+
+
+def test_the_feed_cycle_takes_in_what_waits_and_erases_what_is_old(world: World) -> None:
+    """``delist run`` does both, so nobody has to remember."""
+    settings = replace(world.delist.settings.web, reports_per_day=1)
+    world.delist.settings = replace(world.delist.settings, web=settings)
+    world.delist.__dict__.pop("reports")  # made with the settings before
+    report(world)
+    held = report(world, form="another", pictures=(written(OTHER),))
+    world.clock.advance(days=91)
+    Work(world.delist).feed_cycle(lambda: False)
+
+    assert world.delist.survivor_report(held.reference).hashes == 1
+    with world.delist.database.read() as connection:
+        kept = [entry.payload for entry in table.waiting(connection, limit=9)]
+    assert kept == [None, None]
 
 
 def test_a_reviewer_sees_a_report_and_that_is_on_record(world: World) -> None:
