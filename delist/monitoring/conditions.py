@@ -20,6 +20,7 @@ _BACKUP = "backup"
 NO_FEED = "no_feed"
 FEED_NEVER_SYNCED = "feed_never_synced"
 FEED_STALE = "feed_stale"
+FEED_RESTORED = "feed_restored"
 STORE_NEARLY_FULL = "store_nearly_full"
 STORE_READER_STUCK = "store_reader_stuck"
 INTAKE_BEHIND = "intake_behind"
@@ -48,6 +49,7 @@ CODES: dict[str, Health] = {
     NO_FEED: Health.WARNING,
     FEED_NEVER_SYNCED: Health.WARNING,
     FEED_STALE: Health.WARNING,
+    FEED_RESTORED: Health.FAILED,
     STORE_NEARLY_FULL: Health.WARNING,
     STORE_READER_STUCK: Health.WARNING,
     INTAKE_BEHIND: Health.WARNING,
@@ -128,6 +130,16 @@ def of_feeds(found: StoreFigures, limits: Limits) -> Iterator[Condition]:
     if not from_outside:
         yield Condition(
             code=NO_FEED, detail="no feed is configured", mend="add a [feeds.NAME] table"
+        )
+    for name in sorted(found.restored):
+        yield Condition(
+            code=FEED_RESTORED,
+            subject=name,
+            detail="the store was put back; nothing is decided before this feed was read whole",
+            # What people report to us has no feed to read anew: a person says so.
+            mend=f"delist accept-restored {name}"
+            if name == found.reserved
+            else f"delist feed sync {name} --full",
         )
     for name, feed in from_outside.items():
         if feed.sync_age_s is None:

@@ -34,6 +34,7 @@ from delist.store import (
     positions,
     queue,
     reassessments,
+    standing,
     tree,
 )
 from delist.store.figures import Period
@@ -51,6 +52,7 @@ T = TypeVar("T")
 APPEALS_DAYS = 30
 _FRESH_S = 1.0
 _INDEX = "signals"
+_PUT_BACK = "the ledger was put back from a backup, and nobody has said how it goes on"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ class StoreFigures:
 
     Attributes:
         feeds: by configured name, and what people report to us directly under ``reserved``.
+        restored: feeds not read from their beginning since the store was put back.
         index_age_s: since the index was published; None: there is none.
         log_ends: last numbers of the match log and the signal log.
     """
@@ -81,6 +84,7 @@ class StoreFigures:
     feeds: Mapping[str, FeedFigures]
     reserved: str = RESERVED_FEED
     images: int
+    restored: frozenset[str]
     index_age_s: float | None
     log_ends: Mapping[str, int]
     usage: Usage
@@ -229,6 +233,11 @@ class Monitor:
             return StoreFigures(
                 feeds={name: _feed(indexer, txn, name, now=now) for name in names},
                 images=store.images.count(txn),
+                restored=frozenset(
+                    name
+                    for name, cursor in store.feed_cursors.every(txn).items()
+                    if cursor.restored_from is not None
+                ),
                 index_age_s=None if written_at is None else (now - written_at).total_seconds(),
                 log_ends={
                     positions.MATCH_LOG: store.images.log.last_sequence(txn),
@@ -251,6 +260,9 @@ class Monitor:
             )
 
     def _ledger_trouble(self) -> str:
+        with self._database().read() as connection:
+            if standing.was_put_back(connection):
+                return _PUT_BACK
         try:
             self._log().check_past()
         except LedgerError as error:

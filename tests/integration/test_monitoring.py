@@ -1,16 +1,21 @@
 """Figures and what is made of them: metrics, conditions, readiness, in one's own words."""
 
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from delist.errors import UsageError
 from delist.model import Verdict
 from delist.monitoring import CODES, Limits, Monitor, conditions
 from delist.monitoring.exposition import StandingCollector
+from delist.ops.exporting import export
+from delist.settings import MetricsSettings
 from delist.store import consumers, jobs
 from delist.store.jobs import JobState
 from indexer.settings import FeedSettings
@@ -151,6 +156,43 @@ def test_a_ledger_that_was_rolled_back_is_a_condition(world: World) -> None:
 
     assert well == set()
     assert codes(world) == {"ledger_broken"}
+
+
+def test_a_store_that_was_put_back_is_a_condition(world: World) -> None:
+    """Until the feed was read whole; what people report to us directly waits for a person."""
+    world.offer(SIGNAL)
+    store = world.delist.indexer.store
+    store.mark_restored(taken_at=world.clock(), kept="direct")
+    with store.write() as txn:
+        direct = store.feed_cursors.load(txn, "direct")
+        store.feed_cursors.put(txn, "direct", replace(direct, restored_from=world.clock()))
+    put_back = {
+        (found.code, found.subject): found.mend
+        for found in conditions(fresh(world).read(), Limits())
+    }
+
+    assert put_back == {
+        ("feed_restored", FEED): f"delist feed sync {FEED} --full",
+        ("feed_restored", "direct"): "delist accept-restored direct",
+    }
+
+
+def test_run_has_metrics_on_this_machine_only(world: World) -> None:
+    """A port of loopback, none unless configured; one that is taken is said to be."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    delist = world.delist
+    silent = export(delist)
+    delist.settings = replace(delist.settings, metrics=MetricsSettings(port=port))
+    assert (silent, export(delist)) == (0, port)
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        text = answer.read().decode()
+    with pytest.raises(UsageError, match="cannot be used"):
+        export(delist)
+
+    assert "delist_leader 0.0" in text
+    assert "process_open_fds" in text
 
 
 def test_a_store_that_fails_is_a_metric(world: World) -> None:
