@@ -28,7 +28,7 @@ def serve(
 
     Without encryption: anything but this machine should reach it through a proxy with TLS.
     """
-    from delist.web.server import AppFactory, address_of, listen
+    from delist.web.server import AppFactory, address_of, end_on_signals, listen
     from delist.web.server import serve as serve_on
 
     context = context_of(ctx)
@@ -37,6 +37,7 @@ def serve(
     with context.open() as delist:
         delist.create()
         settings = delist.settings.web
+    end_on_signals()
     with listen(host, port) as bound:
         url = address_of(bound)
         context.output.result({"url": url, "workers": workers}, f"listening on {url}")

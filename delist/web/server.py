@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -157,11 +158,17 @@ def address_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def end_on_signals() -> None:
+    """End with exit code 0 on SIGTERM and SIGINT, also before uvicorn listens to them.
+
+    It ends itself by the signal that it got, after all is done: that would be no exit 0.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+
+
 def serve(bound: socket.socket, app: AppFactory, settings: WebSettings, *, workers: int) -> None:
     """Answer requests until SIGTERM or SIGINT; what is under way has ``_GRACE_S`` to end."""
-    # uvicorn ends itself by the signal that it got, after all is done: that would be no exit 0.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
     if workers == 1:
         Server(configure(app, settings)).run(sockets=[bound])
         return
