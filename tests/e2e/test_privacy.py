@@ -286,6 +286,7 @@ def test_no_log_file_is_written(scene: Scene) -> None:
             "images.lock",
             "blind-sample-key",
             "people-key",
+            "report-key",
             "ledger-key",
             "checkpoint",
             ".lock",

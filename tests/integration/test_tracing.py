@@ -85,3 +85,11 @@ def test_tracing_is_off_unless_configured(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match=r"tracing\.endpoint"):
         load_settings(config)
+
+
+def test_fastapi_sends_nothing_of_its_own(tmp_path: Path) -> None:
+    """Its spans, metrics and logs would hold paths, queries and messages of errors."""
+    with opened(tmp_path / "data") as web:
+        telemetry = web.app._telemetry
+
+    assert not any(telemetry[name] for name in ("tracing", "metrics", "logs", "auto_configure"))
