@@ -29,6 +29,8 @@ from indexer.url import url_key
 
 _WATCHED = frozenset({REASON_CONTENT_CHANGED, REASON_URL_MOVED})
 _SUBJECTS_AT_ONCE = 500
+_RECORDS_AT_ONCE = 500
+"""Half a second of work: whoever else writes waits so long."""
 
 
 def follow(database: Database, settings: RecrawlSettings) -> None:
@@ -40,7 +42,7 @@ def follow(database: Database, settings: RecrawlSettings) -> None:
     while True:
         with database.write() as connection:
             position = positions.load(connection, positions.RECRAWL)
-            batch = next(effects.after(connection, position), [])
+            batch = next(effects.after(connection, position), [])[:_RECORDS_AT_ONCE]
             if not batch:
                 return
             for effect, record in _states(connection, batch):
