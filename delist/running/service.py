@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -50,7 +51,19 @@ class End(IntEnum):
 class Service:
     """The jobs of one process, and the wish to stop."""
 
-    def __init__(self, delist: Delist, *, work: Work | None = None) -> None:
+    def __init__(
+        self,
+        delist: Delist,
+        *,
+        work: Work | None = None,
+        end_now: Callable[[], None] = lambda: os._exit(1),
+    ) -> None:
+        """Take the whole.
+
+        Args:
+            end_now: ends the process before another begins with what its jobs are still at.
+        """
+        self._end_now = end_now
         self._delist = delist
         self._settings = delist.settings.jobs
         self._stopping = threading.Event()
@@ -118,7 +131,15 @@ class Service:
             stop_s=self._settings.stop_s,
         ).look
         scheduler.start()
-        found = watch(lambda: look(datetime.now(UTC)), self._stopping.wait, every_s=_LOOK_S)
+        over = threading.Event()
+        threading.Thread(target=self._guard, args=(leader, runs, over), daemon=True).start()
+        try:
+            found = watch(lambda: look(datetime.now(UTC)), self._stopping.wait, every_s=_LOOK_S)
+            return self._end_of(found, runs, scheduler)
+        finally:
+            over.set()
+
+    def _end_of(self, found: Verdict, runs: Runs, scheduler: BackgroundScheduler) -> End | None:
         runs.close()
         scheduler.shutdown(wait=False)
         if found is Verdict.HUNG:
@@ -127,6 +148,16 @@ class Service:
         if found is Verdict.LEASE_LOST:
             return None if in_time else End.BROKEN
         return End.IN_TIME if in_time else End.CUT_OFF
+
+    def _guard(self, leader: Leader, runs: Runs, over: threading.Event) -> None:
+        """End the work when the lease is lost; asks no store, which may be what is not there."""
+        while leader.is_sure:
+            if over.wait(_LOOK_S):
+                return
+        runs.close()
+        if not runs.wait_until_idle(self._settings.stop_s) and not over.is_set():
+            _log.critical("service.ended_at_once")
+            self._end_now()
 
 
 def _scheduler(table: dict[str, Job], runs: Runs) -> BackgroundScheduler:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from delist.build import Delist
 from delist.errors import LeaseLostError
@@ -18,6 +19,7 @@ from delist.running.service import End, Service
 from delist.running.work import Work
 from delist.settings import DatabaseSettings, JobSettings
 from delist.store import Database, jobs, leases
+from delist.store.tables import job_leases
 from tests.fakes.delisting import START, Clock, World
 from tests.fakes.postgres import PostgresServer
 
@@ -218,6 +220,40 @@ def test_a_lost_lease_ends_the_work_until_it_is_had_again(
         finally:
             service.stop()
             running.join()
+
+
+def test_a_store_that_does_not_answer_ends_the_process_in_time(
+    tmp_path: Path, shared: DatabaseSettings
+) -> None:
+    """No renewal comes through, and neither does the job's own write: nobody else has begun yet."""
+    with World(tmp_path / "data", database=shared) as world, Database(tmp_path, shared) as other:
+        began, let_go, ended = threading.Event(), threading.Event(), threading.Event()
+
+        def deaf(_stopped: Stopped) -> bool:
+            began.set()
+            return let_go.wait(WITHIN_S)
+
+        settings = replace(world.delist.settings, jobs=replace(QUICK, stop_s=1, lease_s=5))
+        delist = Delist(settings, clock=world.clock)
+        delist.__dict__ |= {"indexer": world.delist.indexer, "database": world.delist.database}
+
+        def end_now() -> None:
+            with other.read() as connection:
+                if leases.is_held(connection, now=other.now(connection)):
+                    ended.set()
+            let_go.set()
+
+        table = Rows(world, row("deaf", Kind.SCANS, deaf))
+        service = Service(delist, work=table, end_now=end_now)
+        running = threading.Thread(target=service.run)
+        running.start()
+        assert began.wait(WITHIN_S)
+        with other.beside() as connection:  # keeps the row: what renews and looks has to wait
+            connection.execute(select(job_leases).with_for_update())
+            assert let_go.wait(WITHIN_S)
+        service.stop()
+        running.join()
+        assert ended.is_set()
 
 
 def test_whoever_leads_runs_what_is_asked_for(world: World) -> None:
