@@ -54,6 +54,17 @@ class BrakeKind(StrEnum):
     SIGNAL = "signal"
 
 
+class ReportOutcome(StrEnum):
+    """What came of a report, as its holder is told."""
+
+    ACTED = "acted"
+    """What could be found was looked at and decided on."""
+    NOT_FOUND = "not_found"
+    """There was no such image where the report says."""
+    DECLINED = "declined"
+    """It is nothing that this search engine decides on."""
+
+
 class RulingKind(StrEnum):
     """In what part a decision was made."""
 

@@ -9,7 +9,7 @@ from delist.cli.context import Context, Exit, context_of, leave
 from delist.cli.output import document_of
 from delist.cli.steps import take_in
 from delist.errors import UsageError
-from delist.survivors.reviewing import Outcome
+from delist.model import ReportOutcome
 from indexer.errors import InvalidDigestError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def show(
 def close(
     ctx: typer.Context,
     report: _Report,
-    outcome: Annotated[Outcome, typer.Option(help="What came of it, as its holder is told.")],
+    outcome: Annotated[ReportOutcome, typer.Option(help="What came of it, as its holder is told.")],
     actor: Annotated[str, typer.Option(help="Who has looked.")],
 ) -> None:
     """Note what came of a report. Verdicts on images are given on their cases."""

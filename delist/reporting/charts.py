@@ -44,7 +44,9 @@ def bars(title: str, rows: Sequence[Bar]) -> Markup:
 
 def _bar(number: int, row: Bar, most: int) -> Markup:
     top = number * _ROW
-    width = _SMALL if row.count is None else max(_SMALL, (_WIDTH - _VALUE) * row.count // most)
+    width = _SMALL  # a stub for what is not told; the smallest number shows too, none does not
+    if row.count is not None:
+        width = max(_SMALL * (row.count > 0), (_WIDTH - _VALUE) * row.count // most)
     return Markup(
         '<text x="0" y="{}">{}</text><rect class="{}" x="0" y="{}" width="{}" height="{}"/>'
         '<text x="{}" y="{}">{}</text>'

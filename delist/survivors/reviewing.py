@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
 from delist.errors import UnknownReportError, UsageError
+from delist.model import ReportOutcome
 from delist.review import checked_actor
 from delist.store import audit
 from delist.store import direct_reports as table
@@ -15,17 +15,6 @@ from delist.store.direct_reports import DirectReport, ReportState
 
 if TYPE_CHECKING:
     from delist.survivors.taking import Reports
-
-
-class Outcome(StrEnum):
-    """What came of a report, as its holder is told."""
-
-    ACTED = "acted"
-    """What could be found was looked at and decided on."""
-    NOT_FOUND = "not_found"
-    """There was no such image where the report says."""
-    DECLINED = "declined"
-    """It is nothing that this search engine decides on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +89,9 @@ def show(reports: "Reports", report_id: str, *, actor: str) -> ShownReport:
     )
 
 
-def close(reports: "Reports", report_id: str, outcome: Outcome, *, actor: str) -> ReportSummary:
+def close(
+    reports: "Reports", report_id: str, outcome: ReportOutcome, *, actor: str
+) -> ReportSummary:
     """Note what came of a report. Verdicts on images are given on their cases, not here.
 
     Raises:

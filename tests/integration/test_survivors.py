@@ -17,14 +17,13 @@ from delist.errors import (
     UnknownReportError,
     UsageError,
 )
-from delist.model import CaseState, Verdict
+from delist.model import CaseState, ReportOutcome, Verdict
 from delist.ops.pictures import draw_photo, encode
 from delist.running.work import Work
 from delist.settings import DatabaseSettings
 from delist.store import direct_reports as table
 from delist.store.direct_reports import ReportState
 from delist.survivors import holding, reviewing
-from delist.survivors.reviewing import Outcome
 from delist.survivors.statement import Written, check, read_picture
 from delist.survivors.taking import Acknowledgement
 from indexer.hashing import hash_image
@@ -186,10 +185,10 @@ def test_a_reviewer_sees_a_report_and_that_is_on_record(world: World) -> None:
     assert (shown.name, shown.contact, shown.role) == (NAME, CONTACT, "self")
     assert shown.urls == ("https://site.example/page", "https://other.example/x?y=1")
     assert NAME not in repr(shown)
-    closed = reviewing.close(reports, report_id, Outcome.ACTED, actor="Robin")
+    closed = reviewing.close(reports, report_id, ReportOutcome.ACTED, actor="Robin")
     assert closed.state is ReportState.DONE
     with pytest.raises(UsageError):
-        reviewing.close(reports, report_id, Outcome.ACTED, actor="Robin")
+        reviewing.close(reports, report_id, ReportOutcome.ACTED, actor="Robin")
     with pytest.raises(UnknownReportError):
         reviewing.show(reports, "0" * 32, actor="Robin")
     acts = [(entry.actor, entry.act) for entry in world.delist.audit_entries(subject=report_id)]

@@ -6,17 +6,17 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from delist.errors import UsageError
+from delist.model import ReportOutcome
 from delist.store.direct_reports import ReportState
 from delist.survivors import reviewing
-from delist.survivors.reviewing import Outcome
 from delist.web.console.frame import Id, Reviewer, delist_of, page, said, to
 
 router = APIRouter(include_in_schema=False, tags=["console"])
 
 OUTCOMES = {
-    Outcome.ACTED: "What could be found was looked at and decided on",
-    Outcome.NOT_FOUND: "There was no such image where the report says",
-    Outcome.DECLINED: "It is nothing that this search engine decides on",
+    ReportOutcome.ACTED: "What could be found was looked at and decided on",
+    ReportOutcome.NOT_FOUND: "There was no such image where the report says",
+    ReportOutcome.DECLINED: "It is nothing that this search engine decides on",
 }
 
 
@@ -44,7 +44,7 @@ def show_report(request: Request, person: Reviewer, report_id: Id) -> HTMLRespon
 
 @router.post("/console/reports/{report_id}/close")
 def close_report(
-    request: Request, person: Reviewer, report_id: Id, outcome: Annotated[Outcome, Form()]
+    request: Request, person: Reviewer, report_id: Id, outcome: Annotated[ReportOutcome, Form()]
 ) -> RedirectResponse:
     """Note what came of one."""
     try:
