@@ -90,11 +90,8 @@ def _states(
         for effect in effects.about(connection, [*map(ledger.subject_of, part)], newest):
             if effect.image_url in last:
                 last[effect.image_url][effect.case_id] = effect
-        told = {
-            effect.sequence: effect
-            for by_case in last.values()
-            if (effect := max(by_case.values(), key=_weight, default=None)) is not None
-        }
+        heaviest = [max(by_case.values(), key=_weight) for by_case in last.values() if by_case]
+        told = {effect.sequence: effect for effect in heaviest}
         for record in ledger.entries(connection, list(told)):
             if isinstance(record, SuppressionRecord):
                 yield told[record.sequence], record

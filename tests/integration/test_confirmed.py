@@ -26,9 +26,11 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-def meet(world: World, hashed: HashedImage, url: str = URL, **seen: object) -> None:
+def meet(
+    world: World, hashed: HashedImage, url: str = URL, *, aliases: tuple[str, ...] = ()
+) -> None:
     """Meet an image, and have it taken in twice: the second time changes nothing."""
-    world.visit(url, hashed, **seen)
+    world.visit(url, hashed, aliases=aliases)
     world.take_in()
     before = world.ledger(), world.cases()
     world.take_in()
