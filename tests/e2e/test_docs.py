@@ -22,6 +22,8 @@ from indexer.hashing import hash_image
 ROOT = Path(__file__).parents[2]
 SITE_IN_DOCS = "https://photos.example"
 CASE_REF = "5f0c7d3e-0000-4000-8000-000000000001"
+SERVICES = {"run": ([], "service.leading"), "serve": (["--port", "0"], "listening on")}
+"""What is started and stopped: options that a test adds, and what is said when it works."""
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -94,7 +96,7 @@ def test_commands_of_the_readme_work(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each command ends with exit code 0 (``run``: when it is asked to stop)."""
+    """Each command ends with exit code 0 (``run``, ``serve``: when they are asked to stop)."""
     monkeypatch.chdir(tmp_path)
     lines = [line for line in commands_of(ROOT / "README.md") if line.startswith("delist ")]
     copy = draw_photo(1).crop((16, 10, 306, 230))
@@ -107,9 +109,11 @@ def test_commands_of_the_readme_work(
         arguments = shlex.split(line.replace(SITE_IN_DOCS, site))[1:]
         if arguments[0] == "crawl":
             arguments.append("--allow-private-addresses")
-        if arguments == ["run"]:
-            assert runs_until_asked_to_stop(tmp_path)
+        if arguments[0] in SERVICES:
+            assert runs_until_asked_to_stop(tmp_path, arguments[0])
             continue
+        if arguments[:2] == ["account", "add"]:
+            monkeypatch.setattr(sys, "stdin", io.StringIO("a long pass phrase\n"))
         capsys.readouterr()
         code = main(arguments)
         out, err = capsys.readouterr()
@@ -133,13 +137,17 @@ def test_commands_of_the_readme_work(
     assert "hxxp://127[.]0[.]0[.]1" in shown["report survivor"]
 
 
-def runs_until_asked_to_stop(folder: Path) -> bool:
-    """Start ``delist run``, wait until it leads, ask it to stop; whether it ended well."""
+def runs_until_asked_to_stop(folder: Path, command: str) -> bool:
+    """Start a service, wait until it says that it works, ask it to stop; whether it ended well."""
+    options, said = SERVICES[command]
     with subprocess.Popen(
-        [sys.executable, "-m", "delist", "run"], cwd=folder, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "delist", command, *options],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as child:
-        assert child.stderr is not None
-        events = iter(child.stderr.readline, "")
-        leading = any("service.leading" in event for event in events)
+        assert child.stdout is not None
+        working = any(said in line for line in iter(child.stdout.readline, ""))
         child.terminate()
-        return leading and child.wait(15) == 0
+        return working and child.wait(15) == 0

@@ -148,6 +148,8 @@ def _close(stage: Stage, report: DemoReport) -> None:
             ),
             ("the report again", f"{delist} report survivor {stage.asker}{code}"),
             ("the ledger's check", f"{delist} suppressions verify"),
+            ("an account for the console", f"{delist} account add NAME --role lead"),
+            ("the console, the survivors' pages", f"{delist} serve"),
         ]
     )
 
