@@ -6,6 +6,7 @@ Prometheus would take for a restart and count twice.
 """
 
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,9 +71,9 @@ class Window:
 
 
 def _summed(times: Sequence[timedelta]) -> Waits:
-    seconds = [time.total_seconds() for time in times]
+    seconds = sorted(time.total_seconds() for time in times)
     found = quantiles(times)
-    counted = [(float(bound), sum(s <= bound for s in seconds)) for bound in BOUNDS_S]
+    counted = [(float(bound), bisect_right(seconds, bound)) for bound in BOUNDS_S]
     return Waits(
         buckets=[*counted, (float("inf"), len(seconds))],
         sum_s=sum(seconds),
