@@ -1,8 +1,10 @@
 """What docs/consumers.md shows works as shown: its examples, and its commands in their order."""
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 from base64 import b64encode
 from datetime import UTC, datetime
@@ -88,6 +90,9 @@ def test_the_example_checks_a_webhook_signature() -> None:
     assert not is_signed(secret, headers | {"webhook-signature": signatures[0]}, b"{}")
 
 
+@pytest.mark.skipif(
+    not (shutil.which("node") or os.environ.get("CI")), reason="Node.js is not installed"
+)
 def test_the_example_in_javascript_makes_the_same_key() -> None:
     """Node.js comes to the key that Python comes to; each example checks itself."""
     code = example("javascript", "urlKey")
