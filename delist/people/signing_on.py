@@ -4,7 +4,8 @@ An account, in this order:
 
 1. A try is counted before anything is looked at, so that many at once gain nothing. After
    ``_FREE_TRIES`` under one key each further one waits twice as long, ``_LONGEST_S`` at most; what
-   comes meanwhile is refused unseen.
+   comes meanwhile is refused unseen. A try that finds no place in which its password could be
+   checked is no try: it is taken back.
 2. The key is the name, known or not: how long somebody has to wait does not tell who is known.
    A browser in which the person has signed on before has a key of its own: whoever hammers at a
    name from elsewhere cannot keep its person out.
@@ -16,14 +17,14 @@ An account, in this order:
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from math import ceil
 
 from sqlalchemy import Connection
 
-from delist.errors import SignOnDelayedError, SignOnRefusedError, UsageError
+from delist.errors import BusyError, SignOnDelayedError, SignOnRefusedError, UsageError
 from delist.people import Person, Role, SignOn, passwords
 from delist.people.accounts import change_role, check_free, delay_key, new_id, new_person
 from delist.people.second_factor import SecondFactor
@@ -122,8 +123,13 @@ class SigningOn:
         with self._database.write() as connection:
             held = table.named(connection, name) if name else None
             key = self._delay_key(given, name, held)
-            failures = self._count(connection, key)  # (1)
-        right = passwords.is_password(held.password_hash if held else None, given.password)  # (3)
+            before, counted = self._count(connection, key)  # (1)
+        try:
+            password_hash = held.password_hash if held else None
+            right = passwords.is_password(password_hash, given.password)  # (3)
+        except BusyError:
+            self._take_back(key, before, counted)
+            raise
         step = self._factor.step_of(
             held.totp_secret if held else None,
             given.code,
@@ -143,7 +149,7 @@ class SigningOn:
                 and fresh.disabled_at is None
                 and self._use_code(connection, fresh, given.code, step)
             ):
-                self._note_refusal(connection, held, failures)
+                self._note_refusal(connection, held, counted.failures)
                 refused = True
             else:
                 refused = False
@@ -193,8 +199,8 @@ class SigningOn:
             raise SignOnRefusedError
         return SignedOn(person=person_of(fresh, SignOn.OIDC), token=token)
 
-    def _count(self, connection: Connection, key: str) -> int:
-        """Count a try under a key; returns how many there are with it.
+    def _count(self, connection: Connection, key: str) -> tuple[Delay | None, Delay]:
+        """Count a try under a key; returns what was held before, and what is held with it.
 
         Raises:
             SignOnDelayedError: it is not yet time for another.
@@ -210,7 +216,24 @@ class SigningOn:
         wait_s = 0 if over < 0 else min(_LONGEST_S, 2 ** min(over, 20))
         delay = Delay(failures=failures, failed_at=now, retry_at=now + timedelta(seconds=wait_s))
         table.put_delay(connection, key, delay, most=_MOST_DELAYS)
-        return failures
+        return before, delay
+
+    def _take_back(self, key: str, before: Delay | None, counted: Delay) -> None:
+        """Count a try no more: nothing was looked at, so it was neither right nor wrong.
+
+        What others have counted since stays, and so does the wait that they have brought.
+        """
+        with self._database.write() as connection:
+            now_held = table.delay(connection, key)
+            if now_held is None:  # forgotten meanwhile: somebody has signed on
+                return
+            if now_held != counted:
+                less = replace(now_held, failures=max(0, now_held.failures - 1))
+                table.put_delay(connection, key, less, most=_MOST_DELAYS)
+            elif before is None:
+                table.forget_delay(connection, key)
+            else:
+                table.put_delay(connection, key, before, most=_MOST_DELAYS)
 
     def _forget(self, connection: Connection, key: str, name: str) -> int:
         """Forget what was mistyped here; returns the tries from elsewhere."""

@@ -1,6 +1,8 @@
 """Signing on with an account: what opens, what does not, and what is on record."""
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +12,10 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 from starlette.testclient import TestClient
 
-from delist.errors import UsageError
+from delist.errors import BusyError, SignOnRefusedError, UsageError
 from delist.people import Person, Role
 from delist.people.passwords import check_new
+from delist.people.signing_on import Credentials
 from delist.web.headers import PAGE_POLICY
 from delist.web.pages import asset, render
 from delist.web.people import signed_on
@@ -288,6 +291,27 @@ def test_every_page_is_framed_by_nobody_and_loads_nothing_of_others(
     assert public.get("/v1/nothing").headers["content-type"] == "application/problem+json"
     kept = public.get(asset("site.css")).headers["cache-control"]
     assert "immutable" in kept
+
+
+def test_a_try_that_found_no_place_is_no_wrong_try(web: Web) -> None:
+    """Too many at once: who was sent away unseen has as many tries left as before."""
+    signing_on = web.world.delist.signing_on
+
+    def outcome(name: str) -> type[Exception] | None:
+        try:
+            signing_on.with_account(Credentials(name=name, **WRONG))
+        except (BusyError, SignOnRefusedError) as error:
+            return type(error)
+        return None
+
+    names = [f"Nobody {number}" for number in range(40)]
+    with ThreadPoolExecutor(len(names)) as crowd:
+        outcomes = dict(zip(names, crowd.map(outcome, names), strict=True))
+    sent_away = [name for name, found in outcomes.items() if found is BusyError]
+    assert set(outcomes.values()) == {BusyError, SignOnRefusedError}
+    assert outcome(sent_away[0]) is SignOnRefusedError
+    refused = [e for e in web.world.delist.audit_entries() if e.act == "person.refused"]
+    assert json.loads(refused[-1].detail) == {"tries": 1}
 
 
 def test_preferences_follow_the_person(ann: Reviewer) -> None:
