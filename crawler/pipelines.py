@@ -19,15 +19,12 @@ come here only where they are few enough for their frames to be decoded.
 """
 
 import asyncio
-import binascii
 import os
-from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import unquote_to_bytes
 
 from itemadapter import ItemAdapter
 from scrapy import Request
@@ -36,6 +33,7 @@ from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 
 from crawler.agent import VIDEO
+from crawler.decoding import decode_data_url
 from crawler.errors import RefusedError
 from crawler.links import DATA_IMAGE
 from crawler.pacing import pacing_of
@@ -379,15 +377,7 @@ class HashImagesPipeline:
 
     def _hash_now(self, body: bytes | VideoFile, url: str) -> HashedImage | None:
         """Hash bytes, or return None when they equal those stored. Runs in a worker thread."""
-        record = self._indexer.find_image(url) if body else None
-        if (
-            record is not None
-            and record.key == url_key(url)  # not that of an image that it redirected to before
-            and record.hasher_version == HASHER_VERSION
-            and not record.lacks_md5
-            and record.sha256 == _sha256_of(body)
-            and self._indexer.is_searched(record)
-        ):
+        if body and self._indexer.is_current(url, _sha256_of(body)):
             return None
         if isinstance(body, VideoFile):
             return self._indexer.hash_video(body)
@@ -434,29 +424,6 @@ store_failed = object()
 
 image_looked = object()
 """Signal: one of the job's ``image_urls`` is done with. Sent with ``position`` and ``code``."""
-
-
-def decode_data_url(url: str, *, max_bytes: int) -> bytes:
-    """Decode a ``data:`` URL (RFC 2397); white space inside base64 is skipped.
-
-    Raises:
-        RefusedError: ``too_many_bytes`` or ``bad_encoding``.
-    """
-    head, comma, data = url[len(DATA_IMAGE) :].partition(",")
-    if not comma:
-        raise RefusedError("bad_encoding")
-    if len(data) > 4 * max_bytes:
-        raise RefusedError("too_many_bytes")
-    body = unquote_to_bytes(data)
-    if head.rpartition(";")[2].strip().lower() == "base64":
-        packed = b"".join(body.split())
-        try:
-            body = b64decode(packed + b"=" * (-len(packed) % 4))
-        except binascii.Error:
-            raise RefusedError("bad_encoding") from None
-    if len(body) > max_bytes:
-        raise RefusedError("too_many_bytes")
-    return body
 
 
 def _sha256_of(body: bytes | VideoFile) -> bytes:

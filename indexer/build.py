@@ -22,6 +22,7 @@ from indexer.lookup import Lookup, deep_match_of, match_of
 from indexer.match import checked_digest, checked_md5
 from indexer.model import (
     DIGEST_BYTES,
+    HASHER_VERSION,
     HashedImage,
     ImageRecord,
     ImageVisit,
@@ -45,8 +46,9 @@ from indexer.store import Store
 from indexer.stored import StoredIndexes
 from indexer.sync import FeedSync
 from indexer.tier import Tier
+from indexer.url import canonical_url, url_key
 from indexer.view import FoundSignals, SignalViews
-from indexer.visits import VisitRecorder, nearest_first
+from indexer.visits import Beside, DeepResult, VisitRecorder, nearest_first
 
 _log = structlog.get_logger()
 
@@ -314,9 +316,40 @@ class Indexer:
         """Record a batch of visits in one durable transaction; see ``VisitRecorder.record``."""
         return self._visits.record(visits, now=self.clock(), deep=self._tier.results(visits))
 
+    def record_searched(
+        self,
+        visits: Sequence[ImageVisit],
+        searched: Sequence[DeepResult | None],
+        *,
+        beside: Beside,
+    ) -> list[VisitResult]:
+        """Record visits that another process has searched; see ``VisitRecorder.record``."""
+        return self._visits.record(visits, now=self.clock(), deep=searched, beside=beside)
+
+    def search(self, visit: ImageVisit) -> DeepResult | None:
+        """Search the image of a visit deeply, if it was hashed for that and is picked."""
+        return self._tier.results([visit])[0]
+
     def record_page(self, page_url: str, image_urls: Collection[str]) -> int:
         """End what a page said of images that it no longer names; see ``end_marks``."""
         return end_marks(self.store, page_url, image_urls, now=self.clock())
+
+    def is_current(self, image_url: str, sha256: bytes) -> bool:
+        """Say whether bytes are those that are stored, and there is nothing to hash anew.
+
+        Raises:
+            InvalidUrlError: not an absolute http(s) URL.
+        """
+        record = self.find_image(image_url)
+        return (
+            record is not None
+            # not that of an image that it redirected to before
+            and record.key == url_key(canonical_url(image_url))
+            and record.hasher_version == HASHER_VERSION
+            and not record.lacks_md5
+            and record.sha256 == sha256
+            and self.is_searched(record)
+        )
 
     def is_searched(self, record: ImageRecord) -> bool:
         """Say whether a stored image needs no pixels to meet the signals that are known now."""

@@ -13,16 +13,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import scrapy
-from parsel import Selector
 from scrapy import Request
 from scrapy.http import HtmlResponse, Response, TextResponse
 from twisted.python.failure import Failure
 
 from crawler.agent import VIDEO
 from crawler.errors import RefusedError
-from crawler.links import MAX_URL_CHARS, find_links
-from crawler.page_reader import PageContext, PageReader
+from crawler.kinds import HEAD_BYTES, is_image
+from crawler.links import MAX_URL_CHARS
+from crawler.page_reader import PageContext
 from crawler.pipelines import FetchedImage, LookAt, image_looked, internal_error
+from crawler.reading import read_page
 from crawler.refusals import INTERNAL_ERROR, refusal_code
 from crawler.settings import CrawlJob, CrawlSettings
 from crawler.sitemaps import parse_sitemap, sitemaps_of_robots, unpack
@@ -32,20 +33,6 @@ from indexer.url import canonical_url, url_key
 
 _SITEMAP_PRIORITY = 10
 _GONE = (404, 410)
-_IMAGE_MAGIC = (
-    b"\xff\xd8\xff",  # JPEG
-    b"\x89PNG\r\n\x1a\n",
-    b"GIF87a",
-    b"GIF89a",
-    b"BM",
-    b"II*\x00",  # TIFF
-    b"MM\x00*",
-    b"\xff\x0a",  # JPEG XL
-    b"\x00\x00\x00\x0cJXL ",
-    b"\x00\x00\x00\x0cjP  ",  # JPEG 2000
-    b"\x00\x00\x01\x00",  # ICO
-)
-_FTYP_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,17 +170,7 @@ class PagesSpider(scrapy.Spider):
         self._tally.page()
         page_url = canonical_url(page.url)
         limits = self._limits
-        # Not page.selector: Scrapy fails on a <base> that it cannot read.
-        selector = Selector(text=page.text, type="html")
-        reader = PageReader(page_url, ratings=_ratings(page))
-        links = find_links(
-            selector,
-            page_url,
-            max_links=limits.max_links_per_page,
-            max_images=limits.max_images_per_page,
-            max_videos=limits.max_videos_per_page,
-            on_image=reader.see,
-        )
+        links, context = read_page(page, page_url, limits)
         for _ in range(links.broken):
             self._tally.refuse("invalid_url")
         if links.dropped_images:
@@ -208,7 +185,7 @@ class PagesSpider(scrapy.Spider):
             "page_url": page_url,
             "image_urls": links.image_urls,
             "video_urls": links.video_urls,
-            "page_context": reader.finish(selector.root),
+            "page_context": context,
         }
         yield from _left(page, but=page_url)
 
@@ -307,11 +284,6 @@ class PagesSpider(scrapy.Spider):
             )
 
 
-def _ratings(response: Response) -> tuple[str, ...]:
-    """Return the values of the header by which a server labels a page as for adults."""
-    return tuple(value.decode("latin-1") for value in response.headers.getlist(b"Rating")[:8])
-
-
 def _empty_page(url: str) -> dict[str, Any]:
     """Make the item of a page that is not there: it names no image any more."""
     return {"page_url": url, "image_urls": (), "page_context": PageContext()}
@@ -332,16 +304,8 @@ def _authority(url: str) -> str:
 
 
 def _is_image(response: Response) -> bool:
-    """Decide by the bytes; the declared type counts only where the bytes say nothing."""
-    head = response.body[:32]
-    if head.startswith(_IMAGE_MAGIC):
-        return True
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return True
-    if head[4:8] == b"ftyp" and head[8:12] in _FTYP_BRANDS:
-        return True
-    declared = (response.headers.get(b"Content-Type") or b"").lower()
-    return declared.startswith(b"image/") and not head.lstrip().startswith(b"<")
+    declared = (response.headers.get(b"Content-Type") or b"").decode("latin-1")
+    return is_image(response.body[:HEAD_BYTES], declared)
 
 
 def _as_html(response: Response) -> HtmlResponse | None:

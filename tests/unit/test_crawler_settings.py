@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from crawler.decoding import decode_data_url
 from crawler.errors import CrawlSettingsError
-from crawler.pipelines import decode_data_url
 from crawler.refusals import refusal_code
 from crawler.runner import run_crawl
 from crawler.settings import CrawlJob, CrawlSettings, scrapy_settings
