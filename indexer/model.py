@@ -159,7 +159,8 @@ class HashedImage:
             and as good as the first.
         sha256: of the encoded bytes; names the content version.
         size_bytes: length of the encoded bytes.
-        mime: media type by content, not by header.
+        mime: media type by content, not by header; empty where a digest was brought, and no
+            bytes were seen.
         width: pixels, as stored (before EXIF orientation); 0 without rows.
         height: pixels, as stored; 0 without rows.
         incomplete: why not all was hashed that should have been: the rest of a JPEG file
@@ -191,6 +192,11 @@ class HashedImage:
     def label(self, row: int) -> RowLabel:
         """Say what a row was made of, by its place in ``rows``."""
         return self.labels[row] if self.labels else RowLabel(quality=self.quality)
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether it is made of a digest that somebody brought, not of bytes."""
+        return not self.mime
 
     @property
     def is_partial(self) -> bool:
@@ -263,6 +269,11 @@ class ImageRecord:
     traits: tuple[bytes, ...] = since(4, (), private=True)
     md5: bytes = since(5, b"", private=True)
     provenance: tuple[str, ...] = since(6, ())
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether it is made of a digest that somebody brought, not of bytes."""
+        return not self.mime
 
     @property
     def lacks_md5(self) -> bool:
@@ -509,6 +520,9 @@ class ImageVisit:
             the same SHA-256): then only URLs and times are brought up to date.
         page_marks: what each of ``page_urls`` says of itself and of the image; None where
             nobody looked, which leaves what is stored.
+        seen_at: when the bytes were there, if not now: an archive's date. They never take the
+            place of others that were seen later.
+        known_since: when another store had hashed these bytes first, if it is one's export.
     """
 
     image_url: str = field(repr=False)
@@ -519,6 +533,8 @@ class ImageVisit:
     last_modified: str | None = None
     hashed: HashedImage | None
     page_marks: frozenset[PageMark] | None = None
+    seen_at: datetime | None = None
+    known_since: datetime | None = None
 
 
 class VisitOutcome(StrEnum):
@@ -530,6 +546,8 @@ class VisitOutcome(StrEnum):
     """The bytes that are stored already."""
     NOT_HELD = "not_held"
     """Called unchanged, but nothing is stored: visit again without conditions."""
+    OUTDATED = "outdated"
+    """Other bytes than those that are stored, and seen before them: nothing was recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,12 @@ The steps of one batch, all in one write transaction:
     committed before this batch has been compared with it, and whatever comes
     later finds the batch in the store (the delta scan).
 (3) Replace what is stored of each image, and append to the match log what changed.
+
+What is stored stays where what came is worth less: bytes that an archive saw earlier (4), or a
+digest that somebody brought where bytes were hashed here (5).
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -63,6 +66,14 @@ class DeepResult:
     found: Mapping[bytes, DeepVariant]
 
 
+Beside = Callable[[lmdb.Transaction, Sequence[VisitResult]], None]
+"""Called with the write transaction of a batch, and what became of its visits."""
+
+
+def _nothing(_txn: lmdb.Transaction, _results: Sequence[VisitResult]) -> None:
+    pass
+
+
 class VisitRecorder:
     """Records visits of images."""
 
@@ -76,6 +87,7 @@ class VisitRecorder:
         *,
         now: datetime,
         deep: Sequence[DeepResult | None] = (),
+        beside: Beside = _nothing,
     ) -> list[VisitResult]:
         """Record a batch of visits in one durable transaction; results in the same order.
 
@@ -83,6 +95,7 @@ class VisitRecorder:
             visits: what was found.
             now: time of the visits.
             deep: what the deep tier found, one for each visit; empty where it was not asked.
+            beside: writes what belongs to the batch in the same transaction.
 
         Raises:
             InvalidUrlError: a URL is not an absolute http(s) URL; nothing was recorded.
@@ -96,12 +109,14 @@ class VisitRecorder:
             if self._store.signals.version(txn) != view.version:  # (2)
                 found = self._lookup.nearest(self._lookup.views.in_(txn), images)
             writing = _Writing(txn, rows, now)
-            return [
+            results = [
                 self._record(writing, key, visit, nearest, searched)  # (3)
                 for key, visit, nearest, searched in zip(
                     keys, visits, found, deep or [None] * len(visits), strict=True
                 )
             ]
+            beside(txn, results)
+        return results
 
     def _record(
         self,
@@ -115,6 +130,11 @@ class VisitRecorder:
         hashed = visit.hashed
         if hashed is None and held is None:
             return VisitResult(image_key=key, outcome=VisitOutcome.NOT_HELD)
+        if held is not None and hashed is not None and not same_content(held, hashed):
+            if hashed.is_brought and not held.is_brought:
+                visit, hashed = replace(visit, hashed=None), None  # (5)
+            elif _is_older(visit, hashed, held):
+                return VisitResult(image_key=key, outcome=VisitOutcome.OUTDATED)  # (4)
         if held is None or (hashed is not None and not same_content(held, hashed)):
             assert hashed is not None  # noqa: S101 - without hashes and record: not held, above
             self._store_image(writing, key, visit, hashed, held, searched)
@@ -160,8 +180,8 @@ class VisitRecorder:
             labels=hashed.labels,
             etag=visit.etag,
             last_modified=visit.last_modified,
-            hashed_at=writing.now,
-            seen_at=writing.now,
+            hashed_at=_not_after(writing.now, visit.known_since),
+            seen_at=_not_after(writing.now, visit.seen_at),
             searched_to=searched.version if searched else 0,
             traits=hashed.traits,
             md5=hashed.md5,
@@ -182,7 +202,7 @@ class VisitRecorder:
             document_id=visit.document_id or held.document_id,
             etag=visit.etag or held.etag,
             last_modified=visit.last_modified or held.last_modified,
-            seen_at=writing.now,
+            seen_at=max(held.seen_at, _not_after(writing.now, visit.seen_at)),
             searched_to=searched.version if searched else held.searched_to,
             traits=held.traits or (visit.hashed.traits if visit.hashed else ()),
             provenance=visit.hashed.provenance if visit.hashed else held.provenance,
@@ -291,6 +311,21 @@ def same_content(held: ImageRecord, hashed: HashedImage) -> bool:
         and not (hashed.md5 and not held.md5)
         and not (hashed.rows and not held.rows)
     )
+
+
+def _is_older(visit: ImageVisit, hashed: HashedImage, held: ImageRecord) -> bool:
+    """Say whether a visit found other bytes than those that are stored, and before them."""
+    return (
+        visit.seen_at is not None
+        and visit.seen_at < held.seen_at
+        and hashed.sha256 != held.sha256
+        and not held.is_brought
+    )
+
+
+def _not_after(now: datetime, then: datetime | None) -> datetime:
+    """Return a time that somebody else noted, or now: nothing was seen in the future."""
+    return now if then is None else min(now, then)
 
 
 def nearest_first(matches: Iterable[Match]) -> tuple[Match, ...]:

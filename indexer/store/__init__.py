@@ -21,6 +21,7 @@ from indexer.store.cursors import (
     CursorStore,
     FeedCursor,
     IndexPointer,
+    IngestCursor,
     PurgeState,
     ScanCursor,
     SegmentCosts,
@@ -35,6 +36,7 @@ __all__ = [
     "SCHEMA",
     "FeedCursor",
     "IndexPointer",
+    "IngestCursor",
     "Overwritten",
     "PurgeState",
     "QuarantinedRecord",
@@ -67,6 +69,7 @@ class Store:
             self.scan_cursors = CursorStore(self._environment, "scan_cursors", ScanCursor)
             self.index_pointers = CursorStore(self._environment, "index_pointers", IndexPointer)
             self.segment_costs = CursorStore(self._environment, "segment_costs", SegmentCosts)
+            self.ingest_cursors = CursorStore(self._environment, "ingest_cursors", IngestCursor)
             self.purges = CursorStore(self._environment, "purges", PurgeState)
         except BaseException:
             self._environment.close()

@@ -93,6 +93,35 @@ class PurgeState:
     purged_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestCursor:
+    """How far a source has been taken in; see ``delist.ingest``.
+
+    Attributes:
+        size_bytes: of the file, by which it is told whether it is the same.
+        modified_ns: the same, of its last change.
+        stage: passes over it that are done.
+        offset: where the pass under way goes on; what it counts is the source's business.
+        skip: rows behind ``offset`` that are done.
+        name: the last name of a folder that is done.
+        done: whether all passes are.
+        rejects_bytes: how long its file of refused rows is.
+        counts: what was counted so far.
+        broken: why it ended early, or empty.
+    """
+
+    size_bytes: int = 0
+    modified_ns: int = 0
+    stage: int = 0
+    offset: int = 0
+    skip: int = 0
+    name: bytes = field(default=b"", repr=False)
+    done: bool = False
+    rejects_bytes: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    broken: str = ""
+
+
 class CursorStore(Generic[CursorT]):
     """Named cursors of one kind."""
 

@@ -80,6 +80,10 @@ class SignalStore:
         """Name a signal: a keyed hash, since the digest itself is as good as a picture."""
         return self._keyed(b"signal", feed.encode(), kind.encode(), value)
 
+    def content_name(self, digest: bytes) -> bytes:
+        """Name content of which a digest alone is known, 32 bytes, as SHA-256 names bytes."""
+        return self._keyed(b"content", digest) + self._keyed(b"content, rest", digest)
+
     def case_key(self, case_ref: str) -> bytes:
         """Name a case reference without holding it."""
         return self._keyed(b"case", case_ref.strip().encode("utf-8", "surrogatepass"))
