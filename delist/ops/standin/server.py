@@ -30,6 +30,7 @@ class SeenRequest:
         status: of the answer; 0 when none was sent.
     """
 
+    at: float
     endpoint: str
     start: int | None
     page_size: int | None
@@ -270,6 +271,7 @@ class _Handler(BaseHTTPRequestHandler):
             for name in ("startTimestamp", "pageSize")
         )
         self._seen = SeenRequest(
+            at=time.time(),
             endpoint=url.path.removeprefix(_BASE_PATH),
             start=start,
             page_size=page_size,
