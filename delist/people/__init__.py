@@ -51,6 +51,7 @@ class Preferences:
         mute: videos are shown without sound.
         blur_px: how strongly the first step of unveiling blurs, in CSS pixels; 0 to 60.
         break_minutes: minutes of work after which a break is proposed; 0: never.
+        shown_s: seconds that an image shows after one press, 3 to 60; 0: only while it is held.
     """
 
     grey: bool = True
@@ -58,6 +59,7 @@ class Preferences:
     blur_px: int = 24
     break_minutes: int = 45
     theme: Theme = Theme.SYSTEM
+    shown_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,6 +148,8 @@ class Accounts:
         """
         if not 0 <= preferences.blur_px <= 60 or not 0 <= preferences.break_minutes <= 240:  # noqa: PLR2004 - as documented
             raise UsageError("blur goes from 0 to 60 pixels, breaks from 0 to 240 minutes")
+        if preferences.shown_s and not 3 <= preferences.shown_s <= 60:  # noqa: PLR2004 - as documented
+            raise UsageError("an image shows for 3 to 60 seconds, or while it is held")
         with self._database.write() as connection:
             table.change(
                 connection,
@@ -157,6 +159,7 @@ class Accounts:
                 blur_px=preferences.blur_px,
                 break_minutes=preferences.break_minutes,
                 theme=preferences.theme.value,
+                shown_s=preferences.shown_s,
             )
 
     def _put_recovery_codes(
@@ -207,6 +210,7 @@ def new_person(
         blur_px=liked.blur_px,
         break_minutes=liked.break_minutes,
         theme=liked.theme.value,
+        shown_s=liked.shown_s,
         created_at=now,
         **values,  # type: ignore[arg-type] # of HeldPerson
     )

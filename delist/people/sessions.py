@@ -185,6 +185,7 @@ def person_of(held: HeldPerson, signed_on_by: SignOn) -> Person:
             blur_px=held.blur_px,
             break_minutes=held.break_minutes,
             theme=Theme(held.theme),
+            shown_s=held.shown_s,
         ),
     )
 

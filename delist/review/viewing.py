@@ -7,7 +7,8 @@
     blurred, here, so that a browser never has more than what the person asked for.
 (4) The view goes on record. Only then the bytes leave this function; they are nowhere else.
 
-How often somebody looked, and how often they did without, is counted from that record.
+Whoever looks again at what their page still has goes on record again. How often somebody looked,
+and how often they did without, is counted from that record.
 """
 
 import threading
@@ -90,13 +91,21 @@ class Viewing:
         self._places = threading.BoundedSemaphore(_AT_ONCE)
 
     def show(
-        self, case_id: str, actor: str, step: Step, *, grey: bool = True, blur_px: float = 24
+        self,
+        case_id: str,
+        actor: str,
+        step: Step,
+        *,
+        grey: bool = True,
+        blur_px: float = 24,
+        shown_s: int = 0,
     ) -> Shown:
         """Show the image of a case to a person.
 
         Args:
             grey: without colour.
             blur_px: how strongly the first step is blurred; it is never sharp.
+            shown_s: how long the page shows it after one press; 0: while it is held.
 
         Raises:
             UnknownCaseError: no case has this id.
@@ -117,15 +126,22 @@ class Viewing:
         changed = sha256(data).hexdigest() != case.content_sha256
         with self._database.write() as connection:  # (4)
             case = self._case(connection, case_id, actor)
-            audit.append(
-                connection,
-                actor=actor,
-                act=exposures.IMAGE_VIEWED,
-                subject=case_id,
-                now=self._clock(),
-                detail={"step": step.value, "group": case.group_id, "changed": changed},
-            )
+            self._note(connection, case, actor, step, shown_s, {"changed": changed})
         return Shown(picture=picture, step=step, changed=changed)
+
+    def show_again(self, case_id: str, actor: str, step: Step, *, shown_s: int = 0) -> None:
+        """Put on record that a person looks again at what their page still has.
+
+        Raises:
+            UnknownCaseError: no case has this id.
+            UsageError: somebody else is at work on the case, or it was not shown before.
+        """
+        actor = checked_actor(actor)
+        with self._database.write() as connection:
+            case = self._case(connection, case_id, actor)
+            if not exposures.has_seen(connection, actor, case_id, step.value):
+                raise UsageError("it was not shown before")
+            self._note(connection, case, actor, step, shown_s, {"again": True})
 
     def may_decide_unseen(self) -> bool:
         """Say whether the policy lets a person decide from the evidence alone."""
@@ -144,6 +160,25 @@ class Viewing:
             case = get_case(connection, case_id)
             if exposures.seen_in_group(connection, actor, case.group_id) is None:
                 raise UsageError("the policy wants the image to be looked at before a decision")
+
+    def _note(
+        self,
+        connection: Connection,
+        case: Case,
+        actor: str,
+        step: Step,
+        shown_s: int,
+        more: dict[str, object],
+    ) -> None:
+        detail = {"step": step.value, "group": case.group_id, **more}
+        audit.append(
+            connection,
+            actor=actor,
+            act=exposures.IMAGE_VIEWED,
+            subject=case.id,
+            now=self._clock(),
+            detail=detail | ({"shown_s": shown_s} if shown_s else {}),
+        )
 
     def _case(self, connection: Connection, case_id: str, actor: str) -> Case:
         case = get_case(connection, case_id)

@@ -68,6 +68,18 @@ def work_of(connection: Connection, actor: str, since: datetime) -> Work:
     )
 
 
+def has_seen(connection: Connection, actor: str, case_id: str, step: str) -> bool:
+    """Say whether a person was shown the image of a case at a step."""
+    found = connection.scalars(
+        select(audit_log.c.detail).where(
+            audit_log.c.subject == case_id,
+            audit_log.c.act == IMAGE_VIEWED,
+            func.lower(audit_log.c.actor) == func.lower(actor),
+        )
+    )
+    return any(json.loads(detail).get("step") == step for detail in found)
+
+
 def seen_in_group(connection: Connection, actor: str, group_id: str) -> datetime | None:
     """Say when a person last saw an image of a group of near-duplicates; None for never."""
     members = select(cases.c.id).where(cases.c.group_id == group_id)

@@ -37,6 +37,7 @@ class HeldPerson:
     blur_px: int
     break_minutes: int
     theme: str
+    shown_s: int
     created_at: datetime
     disabled_at: datetime | None = None
 

@@ -404,6 +404,7 @@ people = Table(
     Column("blur_px", Integer, nullable=False),
     Column("break_minutes", Integer, nullable=False),
     Column("theme", String(16), nullable=False),
+    Column("shown_s", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("disabled_at", UtcDateTime),
 )

@@ -23,7 +23,10 @@ _ids = itertools.count(1)
 def begin_session(world: World, name: str, role: Role, **liked: object) -> str:
     """Sign somebody on; returns the session's token."""
     delist = world.delist
-    values = {"grey": True, "mute": True, "blur_px": 24, "break_minutes": 45, "theme": "system"}
+    values = {
+        "grey": True, "mute": True, "blur_px": 24, "break_minutes": 45, "theme": "system",
+        "shown_s": 0,
+    }  # fmt: skip
     with delist.database.write() as connection:
         held = people.named(connection, name)
         if held is None:

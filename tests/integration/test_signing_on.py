@@ -315,17 +315,20 @@ def test_a_try_that_found_no_place_is_no_wrong_try(web: Web) -> None:
 
 
 def test_preferences_follow_the_person(ann: Reviewer) -> None:
-    """Grey, blur, breaks and colours are there again in another session; nonsense is refused."""
+    """Grey, blur, breaks, how an image shows, colours; nonsense is refused."""
     ann.sign_on()
-    liked = {"blur_px": "9", "break_minutes": "20", "theme": "dark", "mute": "true"}
+    liked = {"blur_px": "9", "break_minutes": "20", "theme": "dark", "mute": "true",
+             "by_press": "true", "shown_s": "7"}  # fmt: skip
     assert ann.post("/me/preferences", **liked).status_code == 303
     assert ann.post("/me/preferences", **(liked | {"blur_px": "61"})).status_code == 422
+    assert ann.post("/me/preferences", **(liked | {"shown_s": "2"})).status_code == 422
     ann.post("/logout")
     ann.sign_on()
     page = ann.client.get("/me").text
     assert 'data-theme="dark"' in page
     assert 'name="grey" value="true">' in page
     assert 'value="9"' in page
+    assert 'value="7"' in page
 
 
 def test_an_unforeseen_error_is_a_page_for_people(web: Web) -> None:

@@ -1,5 +1,7 @@
 """``POST /console/cases/ID/image``: the image itself, live, small, re-encoded, never kept.
 
+``.../image/again``: the page, which still has it, is about to show it once more.
+
 By a form of this session only: no link, prefetch or page of a stranger can make somebody look, or
 make us ask an address. What was shown is on record before the first byte leaves.
 """
@@ -29,7 +31,12 @@ def show_image(
     liked = person.preferences
     try:
         shown = delist_of(request).viewing.show(
-            case_id, person.name, step, grey=liked.grey, blur_px=liked.blur_px
+            case_id,
+            person.name,
+            step,
+            grey=liked.grey,
+            blur_px=liked.blur_px,
+            shown_s=liked.shown_s,
         )
     except (FetchError, ImageRefusedError) as error:
         return PlainTextResponse(why_not(error), 422)
@@ -45,3 +52,20 @@ def show_image(
         "Content-Disposition": "inline",
     }
     return Response(shown.picture.data, media_type=MIME, headers=headers)
+
+
+@router.post("/console/cases/{case_id}/image/again")
+def show_again(
+    request: Request,
+    person: Reviewer,
+    case_id: Id,
+    step: Annotated[Step, Form()] = Step.VEILED,
+) -> Response:
+    """Put another look at it on record."""
+    try:
+        delist_of(request).viewing.show_again(
+            case_id, person.name, step, shown_s=person.preferences.shown_s
+        )
+    except UsageError as error:
+        return PlainTextResponse(f"It is not shown: {error}.", 409)
+    return Response(status_code=204, headers={"Delist-Seen": str(shift_now(request, person).seen)})

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, Field
 
 from delist.build import Delist
 from delist.people import Person, Preferences, Theme
@@ -31,20 +32,29 @@ def me(request: Request, person: _Somebody) -> Response:
     )
 
 
+class _Liked(BaseModel):
+    """The form of ``Preferences``. Without ``by_press`` an image shows only while it is held."""
+
+    grey: bool = False
+    mute: bool = False
+    blur_px: int = Field(ge=0, le=60)
+    break_minutes: int = Field(ge=0, le=240)
+    theme: Theme = Theme.SYSTEM
+    by_press: bool = False
+    shown_s: int = Field(5, ge=3, le=60)
+
+
 @router.post("/me/preferences")
-def prefer(
-    request: Request,
-    person: _Somebody,
-    blur_px: Annotated[int, Form(ge=0, le=60)],
-    break_minutes: Annotated[int, Form(ge=0, le=240)],
-    theme: Annotated[Theme, Form()] = Theme.SYSTEM,
-    grey: Annotated[bool, Form()] = False,  # noqa: FBT002 - a checkbox
-    mute: Annotated[bool, Form()] = False,  # noqa: FBT002 - a checkbox
-) -> Response:
+def prefer(request: Request, person: _Somebody, form: Annotated[_Liked, Form()]) -> Response:
     """Keep how the person likes the pages."""
     delist: Delist = request.app.state.delist
     liked = Preferences(
-        grey=grey, mute=mute, blur_px=blur_px, break_minutes=break_minutes, theme=theme
+        grey=form.grey,
+        mute=form.mute,
+        blur_px=form.blur_px,
+        break_minutes=form.break_minutes,
+        theme=form.theme,
+        shown_s=form.shown_s if form.by_press else 0,
     )
     delist.accounts.prefer(person.id, liked)
     return _back(request, "Saved.")

@@ -3,8 +3,10 @@
 //
 // (1) No key acts while somebody types, with a modifier, or in a dialog; all can be switched off.
 // (2) The image is asked for by POST, held in memory for this page alone, and shown only while a
-//     key or button is held. Whatever takes the attention away veils it again.
-// (3) What reaches far is asked back: a group, or what is out of results coming back.
+//     key or button is held; for who cannot hold one, for some seconds after one press. Whatever
+//     takes the attention away veils it again.
+// (3) Each look is put on record before it is shown, also at what this page still has.
+// (4) What reaches far is asked back: a group, or what is out of results coming back.
 
 const one = (selector) => document.querySelector(selector);
 const OFF = "delist-keys-off";
@@ -45,15 +47,22 @@ if (undo) {
 // --- the image ---------------------------------------------------------------------------------
 
 const viewer = one("#viewer");
-const held = { step: "", loading: false };
+const shownS = Number(viewer?.dataset.shownS || 0); // 0: while held
+const held = { step: "", busy: false, timer: 0 };
 const pictures = new Map();
 
 function veil() {
   held.step = "";
+  clearTimeout(held.timer);
   const picture = one("#picture");
   picture.hidden = true;
   picture.removeAttribute("src");
   picture.previousElementSibling.hidden = false;
+  if (shownS) for (const button of buttons()) button.setAttribute("aria-pressed", "false");
+}
+
+function buttons() {
+  return viewer.querySelectorAll("[data-step]");
 }
 
 function tell(words) {
@@ -65,27 +74,51 @@ function unveil(step) {
   picture.src = pictures.get(step);
   picture.hidden = false;
   picture.previousElementSibling.hidden = true;
+  if (!shownS) return;
+  for (const button of buttons()) {
+    button.setAttribute("aria-pressed", String(button.dataset.step === step));
+  }
+  held.timer = setTimeout(() => {
+    veil();
+    tell("Veiled again.");
+  }, shownS * 1000);
 }
 
-async function load(step) {
-  tell("Fetching the image.");
+function ask(address, step) {
   const headers = JSON.parse(document.body.getAttribute("hx-headers"));
-  const answer = await fetch(viewer.dataset.src, {
+  return fetch(address, {
     method: "POST",
     headers: { ...headers, Accept: "image/jpeg, text/plain" },
     body: new URLSearchParams({ step }),
     redirect: "manual",
     cache: "no-store",
   });
+}
+
+async function refused(answer) {
   if (answer.type === "opaqueredirect") {
     window.location.reload();
-    return;
+    return true;
   }
-  if (!answer.ok || answer.headers.get("Content-Type") !== "image/jpeg") {
-    const plain = (answer.headers.get("Content-Type") || "").startsWith("text/plain");
-    tell(plain ? await answer.text() : "It could not be shown. Decide from the evidence.");
-    return;
-  }
+  if (answer.ok) return false;
+  const plain = (answer.headers.get("Content-Type") || "").startsWith("text/plain");
+  tell(plain ? await answer.text() : "It could not be shown. Decide from the evidence.");
+  return true;
+}
+
+// (3)
+async function again(step) {
+  const answer = await ask(`${viewer.dataset.src}/again`, step);
+  if (await refused(answer)) return false;
+  one("#exposures").textContent = answer.headers.get("Delist-Seen");
+  tell(shownS ? `Shown for ${shownS} s. Press again to veil it.` : "");
+  return true;
+}
+
+async function load(step) {
+  tell("Fetching the image.");
+  const answer = await ask(viewer.dataset.src, step);
+  if (await refused(answer)) return false;
   pictures.set(step, URL.createObjectURL(await answer.blob()));
   one("#exposures").textContent = answer.headers.get("Delist-Seen");
   one("[data-step=clear]").disabled = false;
@@ -96,44 +129,80 @@ async function load(step) {
   if (answer.headers.get("Delist-Video") === "yes") {
     said.push("It is a video; this is its first picture.");
   }
-  tell(said.join(" ") || "Loaded. It shows while you hold the key or button.");
+  const how = shownS
+    ? `Shown for ${shownS} s. Press again to veil it.`
+    : "It shows while you hold the key or button.";
+  tell([...said, how].join(" "));
+  return true;
 }
 
-async function hold(step) {
+async function show(step) {
   if (!viewer || held.step === step || (step === "clear" && !pictures.size)) return;
+  veil();
   held.step = step;
-  if (!pictures.has(step) && !held.loading) {
-    held.loading = true;
-    try {
-      await load(step);
-    } catch {
-      tell("It could not be fetched. Decide from the evidence.");
-    } finally {
-      held.loading = false;
-    }
+  if (held.busy) return; // what is under way looks again when it is done
+  held.busy = true;
+  let ready = false;
+  try {
+    ready = pictures.has(step) ? await again(step) : await load(step);
+  } catch {
+    tell("It could not be fetched. Decide from the evidence.");
   }
-  if (held.step === step && pictures.has(step)) unveil(step);
+  held.busy = false;
+  const wanted = held.step;
+  if (wanted === step) {
+    if (ready) unveil(step);
+    else held.step = "";
+  } else if (wanted) {
+    held.step = "";
+    show(wanted);
+  } else if (shownS) {
+    tell("Veiled.");
+  }
+}
+
+// One press shows, the next one veils: also by a switch, a voice, a screen reader.
+function press(step) {
+  if (held.step !== step) {
+    show(step);
+    return;
+  }
+  veil();
+  tell("Veiled.");
+}
+
+const look = shownS ? press : show;
+
+function veilOnRelease(button) {
+  button.addEventListener("pointerdown", () => show(button.dataset.step));
+  button.addEventListener("keydown", (event) => {
+    if (event.key !== " " && event.key !== "Enter") return;
+    event.preventDefault();
+    if (!event.repeat) show(button.dataset.step);
+  });
+  for (const end of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) {
+    button.addEventListener(end, veil);
+  }
+  button.addEventListener("contextmenu", (event) => event.preventDefault());
+}
+
+function veilOnPress(button) {
+  button.addEventListener("click", () => press(button.dataset.step));
+  button.addEventListener("keydown", (event) => {
+    if (event.repeat) event.preventDefault(); // a key that is held long is one press
+  });
 }
 
 if (viewer) {
   one("#viewer-buttons").hidden = false;
-  for (const button of viewer.querySelectorAll("[data-step]")) {
-    button.addEventListener("pointerdown", () => hold(button.dataset.step));
-    button.addEventListener("keydown", (event) => {
-      if (event.key === " " || event.key === "Enter") {
-        event.preventDefault();
-        hold(button.dataset.step);
-      }
-    });
-    for (const end of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) {
-      button.addEventListener(end, veil);
-    }
-    button.addEventListener("contextmenu", (event) => event.preventDefault());
-  }
+  for (const button of buttons()) (shownS ? veilOnPress : veilOnRelease)(button);
   window.addEventListener("blur", veil);
   document.addEventListener("visibilitychange", veil);
   document.addEventListener("keyup", (event) => {
-    if (event.key === "v" || event.key === "c") veil();
+    if (!shownS && (event.key === "v" || event.key === "c")) veil();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && held.step) veil();
   });
   window.addEventListener("pagehide", () => {
     veil();
@@ -163,7 +232,7 @@ function fitGround() {
   }
 }
 
-// (3)
+// (4)
 function farReaching() {
   const group = one("#group");
   if (group?.checked) {
@@ -175,11 +244,16 @@ function farReaching() {
   return "";
 }
 
+function openDialog(dialog) {
+  if (viewer) veil();
+  dialog.showModal();
+}
+
 function asked(words) {
   const dialog = one("#confirm");
   one("#confirm-text").textContent = words;
   dialog.returnValue = "no";
-  dialog.showModal();
+  openDialog(dialog);
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });
@@ -219,7 +293,7 @@ window.addEventListener("pageshow", () => {
 
 const keys = one("#keys");
 
-function press(name) {
+function click(name) {
   one(`[data-press="${name}"]`)?.click();
 }
 
@@ -233,9 +307,9 @@ function choose(number) {
 }
 
 const ACTS = {
-  n: () => press("n"),
-  v: () => hold("veiled"),
-  c: () => hold("clear"),
+  n: () => click("n"),
+  v: () => look("veiled"),
+  c: () => look("clear"),
   1: () => choose(1),
   2: () => choose(2),
   3: () => choose(3),
@@ -243,12 +317,12 @@ const ACTS = {
   m: () => one("#more")?.focus(),
   g: () => one("#group")?.click(),
   d: () => decide?.requestSubmit(),
-  u: () => undo && !undo.hidden && press("u"),
-  x: () => press("x"),
+  u: () => undo && !undo.hidden && click("u"),
+  x: () => click("x"),
   q: () => window.location.assign("/console"),
   "/": () => window.location.assign("/console/search"),
   b: () => one('[data-key="b"]')?.requestSubmit(),
-  "?": () => keys.showModal(),
+  "?": () => openDialog(keys),
 };
 
 // (1)
@@ -278,7 +352,7 @@ if (keys) {
   });
   const opener = one("[data-keys]");
   opener.hidden = false;
-  opener.addEventListener("click", () => keys.showModal());
+  opener.addEventListener("click", () => openDialog(keys));
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && types(event.target) && !one("dialog[open]")) {
       event.target.blur();

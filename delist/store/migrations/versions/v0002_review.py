@@ -332,6 +332,7 @@ def _signing_on() -> None:
         sa.Column("blur_px", sa.Integer, nullable=False),
         sa.Column("break_minutes", sa.Integer, nullable=False),
         sa.Column("theme", sa.String(16), nullable=False),
+        sa.Column("shown_s", sa.Integer, nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("disabled_at", _TIME),
         sa.PrimaryKeyConstraint("id", name="pk_people"),
