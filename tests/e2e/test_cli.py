@@ -436,7 +436,14 @@ def test_init_writes_what_runs(
         "data_dir": str(folder / "delist-data"),
     }
     secrets = list((folder / "delist-data" / "secrets").iterdir())
-    assert len(secrets) == 4
+    assert {path.name for path in secrets} == {
+        "access-code-key",
+        "blind-sample-key",
+        "ledger-key",
+        "people-key",
+        "report-key",
+        "signal-key",
+    }
     assert {oct(path.stat().st_mode & 0o777) for path in secrets} == {"0o600"}
     monkeypatch.chdir(folder)
     assert main(["cases", "list", "--json"]) == 0
