@@ -52,6 +52,7 @@ ABOUT = {
     "images": _("Help when private images are shared."),
     "violence": _("Help when somebody hurts, controls or threatens you."),
     "children": _("If you were under 18 in the image."),
+    "minors": _("If you are under 18 now."),
     "online": _("Help with harm and threats on the internet."),
 }
 HOURS = {

@@ -16,6 +16,7 @@ from delist.errors import DelistError
 from delist.web import problems
 from delist.web.pages import is_page, render
 from delist.web.people import SignOnNeeded
+from delist.web.public.errors import is_for_strangers, public_error
 from indexer.errors import IndexerError
 
 _Handler = Callable[[Request, Exception], Awaitable[Response]]
@@ -44,7 +45,9 @@ _FORGED = (
 def error_page(
     request: Request, status: int, words: tuple[str, str] | None = None, *, retry: str = ""
 ) -> Response:
-    """Write an error in the frame."""
+    """Write an error in the frame; in that of public pages where nobody signs on."""
+    if getattr(request.state, "person", None) is None and is_for_strangers(request.url.path):
+        return public_error(request, status, forged=words is _FORGED, retry=retry)
     known = _WORDS.get(
         status, _WORDS[500] if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _WORDS[400]
     )

@@ -1,5 +1,6 @@
 """Public pages: what they tell strangers, what they keep, and what nobody gets in by."""
 
+import html
 import re
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 from delist.cli import main
 from delist.direct import ReportedHash
 from delist.model import CaseState, Verdict
+from delist.reporting import language
 from delist.reporting.languages import LANGUAGES
 from delist.survivors import reviewing
 from delist.web.headers import PAGE_POLICY
@@ -126,6 +128,7 @@ def test_who_was_under_18_is_told_where_to_go_and_nothing_is_kept(
 
     assert "Take It Down (NCMEC)" in page.text
     assert "Report Remove" in page.text
+    assert "If you are under 18 now." in page.text
     assert reviewing.waiting(web.world.delist.reports) == []
     assert list(web.world.delist.audit_entries()) == before
     assert caplog.text == ""
@@ -300,6 +303,46 @@ def test_no_file_is_taken_however_large(client: TestClient) -> None:
         assert sent.status_code == 413
         small = client.post(path, files={"file": ("a.jpg", b"bytes", "image/jpeg")})
         assert small.status_code == 400
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_errors_are_in_the_language_of_the_page(client: TestClient, lang: str) -> None:
+    """As the browser prefers, or as it was chosen; what was asked for is nowhere in the page."""
+    say = language(lang).say
+    preferred = {"Accept-Language": lang}
+    other = {"Accept-Language": "es" if lang == "en" else "en"}
+    nothing = "There is nothing here"
+    for page, status, heading in (
+        (client.get("//marked.example/x", headers=preferred), 404, nothing),
+        (client.get("/marked", params={"lang": lang}, headers=other), 404, nothing),
+        (client.get("/report/marked", params={"lang": lang}), 404, nothing),
+        (client.request("PUT", "/report", headers=preferred), 405, "That cannot be done here"),
+        (client.post("/report", content=b"x", headers=LARGE | preferred), 413, "That is too large"),
+        (
+            client.post("/case", headers={"Sec-Fetch-Site": "cross-site"} | preferred),
+            403,
+            "This form cannot be used any more",
+        ),
+    ):
+        assert page.status_code == status
+        assert f"<h1>{say(heading)}</h1>" in html.unescape(page.text)
+        assert f'<html lang="{lang}"' in page.text
+        assert page.headers["content-security-policy"] == PAGE_POLICY
+        assert "marked" not in page.text
+
+
+def test_an_error_behind_a_form_is_in_the_language_of_the_form(tmp_path: Path) -> None:
+    """Whatever the browser prefers, and also where nobody foresaw it."""
+    with opened(tmp_path / "data") as web:
+        web.app.state.public = None  # the form cannot be answered
+        client = TestClient(
+            web.app, base_url="https://delist.example", raise_server_exceptions=False
+        )
+        data = {"lang": "ur", "reference": "R-1", "code": "c"}
+        page = client.post("/case", data=data, headers={"Accept-Language": "en"})
+    say = language("ur").say
+    assert page.status_code == 500
+    assert f"<h1>{say('Something went wrong on our side')}</h1>" in page.text
 
 
 def test_an_appeal_is_no_oracle(tmp_path: Path) -> None:

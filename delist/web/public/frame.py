@@ -67,10 +67,13 @@ async def fields_of(request: Request) -> Fields:
 def visitor_of(request: Request, lang: str = "") -> Visitor:
     """Find out in which language to answer.
 
+    ``request.state.lang`` keeps what was chosen, for errors later on.
+
     Args:
         lang: that was chosen, if any; whatever is none of ours does not count.
     """
     if lang in LANGUAGES:
+        request.state.lang = lang
         return Visitor(words=language(lang), chosen=True)
     return Visitor(words=_preferred(request.headers.get("accept-language", "")), chosen=False)
 
@@ -117,8 +120,9 @@ def message(
     status: int,
     back: str,
     wait_s: int = 0,
+    **values: object,
 ) -> Response:
-    """Write a page that says one thing."""
+    """Write a page that says one thing; ``values`` as of ``page``."""
     headers = {"Retry-After": str(wait_s)} if wait_s else {}
     return page(
         request,
@@ -129,7 +133,7 @@ def message(
         heading=heading,
         sentences=sentences,
         back=back,
-        ways="",
+        **({"ways": ""} | values),
     )
 
 
