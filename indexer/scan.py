@@ -25,11 +25,12 @@ from indexer.exact_scan import FileScanner
 from indexer.lookup import Lookup, NearestVariant, match_of
 from indexer.match import FEED_KIND_PDQ, FEED_KIND_VIDEO_MD5
 from indexer.model import ImageRecord, Match, SignalEventKind
+from indexer.ports import Digests
 from indexer.settings import ScanSettings
 from indexer.store import ScanCursor, Store
 from indexer.stored import StoredIndexes
 from indexer.tracing import SCAN_CHUNK, span
-from indexer.view import SignalView
+from indexer.view import Keys, SignalView
 from indexer.visits import replace_matches
 
 DELTA, FULL = "delta", "full"
@@ -141,12 +142,40 @@ class Scanner:
             cursor = self._store.scan_cursors.load(txn, FULL)
         if not resume or not cursor.target:
             cursor = ScanCursor(target=view.version)
-        self._end_stale(now=now)
+        self.end_stale(now=now)
         files = self._match_files(None, now=now, stopped=stopped)
         if not files.complete:
             stopped = _at_once
         report = self._run(FULL, view, cursor, now=now, stopped=stopped, on_progress=on_progress)
         return files.with_part(report)
+
+    def signals(self, *, after: int = 0) -> tuple[int, Digests, Keys]:
+        """Copy the live signals of pictures that the log adds behind a number, or all.
+
+        Returns:
+            Number of the log that they stand at, digests uint8[n, 32], keys uint8[n, 16].
+        """
+        if not after:
+            return self._lookup.views.everything()
+        with self._store.read() as txn:
+            version = self._store.signals.version(txn)
+            view, _files = self._added_between(txn, after, max(after, version))
+        assert view.digests is not None  # noqa: S101 - a view of some signals holds them
+        return version, view.digests, view.parts[0].keys
+
+    def confirm(self, image_keys: Sequence[bytes], *, now: datetime) -> tuple[int, int]:
+        """Compare images that were found elsewhere, as they are stored here, with all signals.
+
+        Returns:
+            Matches that are new or changed, and images that are not stored here.
+        """
+        logged = unknown = 0
+        for start in range(0, len(image_keys), _IMAGES_PER_COMMIT):
+            batch = image_keys[start : start + _IMAGES_PER_COMMIT]
+            with self._store.write() as txn:
+                logged += self._rematch(txn, batch, only=None, now=now)
+                unknown += sum(self._store.images.find(txn, key) is None for key in batch)
+        return logged, unknown
 
     def _match_files(
         self, keys: Sequence[bytes] | None, *, now: datetime, stopped: Callable[[], bool]
@@ -315,7 +344,7 @@ class Scanner:
             image_key=record.key,
         )
 
-    def _end_stale(self, *, now: datetime) -> None:
+    def end_stale(self, *, now: datetime) -> None:
         """Look again at every image that matches now: a full scan also ends matches."""
         with self._store.read() as txn:
             image_keys = self._store.images.matching_keys(txn)

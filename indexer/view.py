@@ -191,6 +191,11 @@ class SignalViews:
             version, len(digests), (self._base_of(digests, version),), _joined(digests.values())
         )
 
+    def everything(self) -> tuple[int, Digests, Keys]:
+        """Copy all signals, of one state: its version, uint8[n, 32] and uint8[n, 16]."""
+        with self._store.read() as txn:
+            return self._store.signals.version(txn), *self._read_column(txn)
+
     def _load(self, txn: lmdb.Transaction, version: int) -> SignalView:
         base = self._chosen_base(txn, version)
         if base is not self._base or self._followed > version:
