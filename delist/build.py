@@ -465,9 +465,9 @@ class Delist:
             clock=self.clock,
         )
 
-    def backup(self) -> BackupReport:
+    def backup(self, *, stopped: Stopped = _never) -> BackupReport:
         """Take a backup as [backup] says; what a job calls."""
-        return self.backups.take()
+        return self.backups.take(stopped=stopped)
 
     def accept_restored(self, feed: str, *, actor: str, reason: str) -> None:
         """Take what was put back of a feed as it is; see ``backup.restored``."""
@@ -480,12 +480,17 @@ class Delist:
             now=self.clock(),
         )
 
-    def retain(self, *, dry_run: bool = False) -> RetentionReport:
+    def retain(self, *, dry_run: bool = False, stopped: Stopped = _never) -> RetentionReport:
         """Remove what has been kept long enough, as [retention] says; what a job calls."""
         if not dry_run:
             self.reports.erase_old()
         return retention.run(
-            self.indexer.store, self.database, self.settings, now=self.clock(), dry_run=dry_run
+            self.indexer.store,
+            self.database,
+            self.settings,
+            now=self.clock(),
+            dry_run=dry_run,
+            stopped=stopped,
         )
 
     def monitor(self) -> Monitor:

@@ -32,7 +32,8 @@ message here is safe to log and to show.
     ├── BackupError             a backup cannot be written, read or put back
     │   ├── BackupDamagedError  the archive is not what was written
     │   ├── BackupKeyError      the archive is sealed with another key, or with none
-    │   └── BackupVersionError  another version of the program wrote it
+    │   ├── BackupVersionError  another version of the program wrote it
+    │   └── BackupStoppedError  it was to end before it was whole; no file is left
     ├── RestoredError           put back from a backup; what ended since is not known yet
     └── DatabaseError           the SQL store cannot be used
         ├── LeaseLostError      another process does the periodic work now
@@ -200,6 +201,10 @@ class BackupKeyError(BackupError):
 
 class BackupVersionError(BackupError):
     """Another version of the program wrote the archive. Nothing was written."""
+
+
+class BackupStoppedError(BackupError):
+    """The backup was to end before it was whole; no file is left."""
 
 
 class RestoredError(DelistError):

@@ -527,6 +527,8 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         _check_oidc(oidc)
     served = read_section(WebSettings, table | {"web": web}, "web", base_dir=base_dir)
     _check_proxies(served.proxies)
+    backup = read_section(BackupSettings, table, "backup", base_dir=base_dir)
+    _check_backup(backup)
     return DelistSettings(
         indexer=read_indexer_settings(table, base_dir=base_dir, data_dir=data_dir),
         database=database,
@@ -542,7 +544,7 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         web=served,
         oidc=oidc,
         jobs=jobs,
-        backup=read_section(BackupSettings, table, "backup", base_dir=base_dir),
+        backup=backup,
         retention=read_section(RetentionSettings, table, "retention", base_dir=base_dir),
         recrawl=read_section(RecrawlSettings, table, "recrawl", base_dir=base_dir),
     )
@@ -582,6 +584,15 @@ def _check_database(settings: DatabaseSettings) -> None:
     words = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
     if parts.password or parts.fragment or words & _SECRET_WORDS:
         raise SettingsError("database.url: a password must stand in a file; use url_file")
+
+
+def _check_backup(settings: BackupSettings) -> None:
+    # Else only the job would say so, a day later.
+    if settings.folder is not None and settings.key_file is None:
+        raise SettingsError(
+            "backup.key_file: is missing; backups in backup.folder are sealed with a key that"
+            " `delist backup-key FILE` makes"
+        )
 
 
 def _check_proxies(proxies: tuple[str, ...]) -> None:

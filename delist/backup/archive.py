@@ -5,7 +5,7 @@ Each part is a length of 4 bytes and MessagePack: the manifest, ``["member", nam
 is ``secret/...`` (one item: bytes), ``sql/TABLE`` (rows) or ``lmdb/DATABASE`` (pairs).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from delist.backup.sealing import SealedReader, SealedWriter
-from delist.errors import BackupDamagedError, BackupVersionError
+from delist.errors import BackupDamagedError, BackupStoppedError, BackupVersionError
 
 FORMAT = 1
 _MOST_BYTES = 1 << 31
@@ -59,10 +59,24 @@ class Member:
 
 
 class ArchiveWriter:
-    """Writes an archive, member by member."""
+    """Writes an archive, member by member.
 
-    def __init__(self, stream: SealedWriter, manifest: Manifest) -> None:
+    Args:
+        stopped: asked before each batch of items.
+
+    Raises:
+        BackupStoppedError: it said so.
+    """
+
+    def __init__(
+        self,
+        stream: SealedWriter,
+        manifest: Manifest,
+        *,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._stream = stream
+        self._stopped = stopped
         self._encoder = msgspec.msgpack.Encoder()
         self._members = self._items = 0
         self._part(manifest)
@@ -72,6 +86,8 @@ class ArchiveWriter:
         self._part(["member", name, list(columns)])
         digest, count = sha256(), 0
         for batch in _batches(items):
+            if self._stopped():
+                raise BackupStoppedError("the backup was stopped before it was whole")
             digest.update(self._part(["items", batch]))
             count += len(batch)
         self._part(["end", count, digest.digest()])

@@ -90,6 +90,7 @@ class Backups:
         key_file: Path | None = None,
         encrypted: bool = True,
         actor: str = MACHINE,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> BackupReport:
         """Write a backup to a new file, or into a folder under a name with the time.
 
@@ -97,9 +98,11 @@ class Backups:
             out: file or folder; None for the configured folder.
             key_file: None for the configured one.
             encrypted: False for an archive that everybody can read who has it.
+            stopped: asked often; once it says so, nothing more is written.
 
         Raises:
             UsageError: the file is there already, or no place or key is named.
+            BackupStoppedError: ``stopped`` said so; no file is left.
             BackupError, StoreError, DatabaseError: it cannot be written; no file is left.
         """
         started = time.monotonic()
@@ -117,7 +120,7 @@ class Backups:
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as opened:
                 stream = SealedWriter(opened, key)
-                held_ms, counts = self._write(stream, now=now)
+                held_ms, counts = self._write(stream, now=now, stopped=stopped)
                 opened.flush()
                 os.fsync(opened.fileno())
             beside.rename(file)  # (3)
@@ -162,7 +165,9 @@ class Backups:
                 detail={"encrypted": encrypted},
             )
 
-    def _write(self, stream: SealedWriter, *, now: datetime) -> tuple[float, dict[str, int]]:
+    def _write(
+        self, stream: SealedWriter, *, now: datetime, stopped: Callable[[], bool]
+    ) -> tuple[float, dict[str, int]]:
         store, database = self._open()
         with ExitStack() as snapshots:
             with database.write():  # (1)
@@ -172,7 +177,8 @@ class Backups:
                 txn = snapshots.enter_context(store.read())
                 held_ms = 1000 * (time.monotonic() - held)
             kind = connection.dialect.name
-            archive = ArchiveWriter(stream, self._manifest(now, database=kind))  # (2)
+            manifest = self._manifest(now, database=kind)
+            archive = ArchiveWriter(stream, manifest, stopped=stopped)  # (2)
             # Behind the snapshots, so that no key is missing that something in them needs.
             counts = {SECRET_PREFIX: self._write_secrets(archive)}
             counts[tables.PREFIX] = _write_tables(archive, connection)

@@ -4,6 +4,7 @@ Each rule is a function of facts and of the time, so repeating it changes nothin
 cannot act yet (a consumer is behind, an appeal is open) leaves it for the next run.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -50,8 +51,12 @@ def run(
     *,
     now: datetime,
     dry_run: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> RetentionReport:
     """Remove what has been kept long enough.
+
+    Args:
+        stopped: asked between parts that are whole in themselves; the next run goes on.
 
     Raises:
         StoreError, DatabaseError: what was done before is done; the next run goes on.
@@ -62,7 +67,12 @@ def run(
         return now - timedelta(days=days)
 
     ended = endings.erase(
-        store, database, before=before(kept.withdrawn_days), now=now, dry_run=dry_run
+        store,
+        database,
+        before=before(kept.withdrawn_days),
+        now=now,
+        dry_run=dry_run,
+        stopped=stopped,
     )
     report = RetentionReport(
         dry_run=dry_run,
@@ -71,16 +81,16 @@ def run(
         cases_waiting=ended.waiting,
         appeals=contacts.erase_appeals(database, before=before(kept.appeal_days), dry_run=dry_run),
         access_codes=contacts.drop_codes(
-            store, database, before=before(kept.access_code_days), dry_run=dry_run
+            store, database, before=before(kept.access_code_days), dry_run=dry_run, stopped=stopped
         ),
         feedback=queues.drop_feedback(
-            store, database, before=before(kept.feedback_days), dry_run=dry_run
+            store, database, before=before(kept.feedback_days), dry_run=dry_run, stopped=stopped
         ),
         match_log=logs.forget_matches(
-            store, database, before=before(kept.match_log_days), dry_run=dry_run
+            store, database, before=before(kept.match_log_days), dry_run=dry_run, stopped=stopped
         ),
         signal_log=logs.forget_signals(
-            store, database, before=before(kept.signal_log_days), dry_run=dry_run
+            store, database, before=before(kept.signal_log_days), dry_run=dry_run, stopped=stopped
         ),
         backups=_prune(settings, now=now, dry_run=dry_run),
     )

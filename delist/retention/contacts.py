@@ -1,5 +1,6 @@
 """Contacts, texts and codes: what belongs to people, and is of no use once it is answered."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -30,7 +31,14 @@ def erase_appeals(database: Database, *, before: datetime, dry_run: bool) -> int
     return _change(database, chosen, appeals, update(appeals).values(blank), dry_run=dry_run)
 
 
-def drop_codes(store: Store, database: Database, *, before: datetime, dry_run: bool) -> int:
+def drop_codes(
+    store: Store,
+    database: Database,
+    *,
+    before: datetime,
+    dry_run: bool,
+    stopped: Callable[[], bool],
+) -> int:
     """Drop access codes of case references that ended before a time; returns how many."""
     with database.read() as connection:
         old = list(
@@ -41,6 +49,8 @@ def drop_codes(store: Store, database: Database, *, before: datetime, dry_run: b
     with store.read() as txn:
         over = [key for key in old if _ended_before(store, txn, bytes.fromhex(key), before)]
     for start in range(0, len(over) if not dry_run else 0, _AT_ONCE):
+        if stopped():
+            return start
         with database.write() as connection:
             part = over[start : start + _AT_ONCE]
             # One that was issued anew meanwhile stays.

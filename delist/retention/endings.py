@@ -13,6 +13,7 @@ A case is erased when all of this holds:
 (5) Its records are in effect nowhere and reached every consumer.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,7 +43,13 @@ class Erased:
 
 
 def erase(
-    store: Store, database: Database, *, before: datetime, now: datetime, dry_run: bool
+    store: Store,
+    database: Database,
+    *,
+    before: datetime,
+    now: datetime,
+    dry_run: bool,
+    stopped: Callable[[], bool],
 ) -> Erased:
     """Erase the withdrawn cases that nothing holds, each in a transaction of its own."""
     found = Erased()
@@ -55,6 +62,8 @@ def erase(
             )
         )
     for case_id in ids:
+        if stopped():
+            break
         opened = database.read() if dry_run else database.write()
         try:
             with opened as connection, store.read() as txn:

@@ -1,5 +1,6 @@
 """What was sent: words to feeds that are answered."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import and_, delete, func, select
@@ -11,7 +12,14 @@ from indexer.store import Store
 _AT_ONCE = 500
 
 
-def drop_feedback(store: Store, database: Database, *, before: datetime, dry_run: bool) -> int:
+def drop_feedback(
+    store: Store,
+    database: Database,
+    *,
+    before: datetime,
+    dry_run: bool,
+    stopped: Callable[[], bool],
+) -> int:
     """Drop words that were dealt with before a time; returns how many.
 
     The newest word about a live signal stays: without it the feed would be told again.
@@ -27,6 +35,8 @@ def drop_feedback(store: Store, database: Database, *, before: datetime, dry_run
             row.id for row in last if store.signals.find(txn, bytes.fromhex(row.signal_key)) is None
         ]
     for start in range(0, len(old) if not dry_run else 0, _AT_ONCE):
+        if stopped():
+            return start
         with database.write() as connection:
             connection.execute(delete(outbox).where(outbox.c.id.in_(old[start : start + _AT_ONCE])))
     return len(old)

@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from delist.build import Delist, FailedSync
+from delist.errors import BackupStoppedError
 from delist.monitoring import conditions
 from delist.running.clocks import Clocks
 from delist.running.jobs import Job, Kind, Stopped
@@ -198,14 +199,17 @@ class Work:
             )
         return report.complete and not stopped()
 
-    def retention(self, _stopped: Stopped) -> bool:
+    def retention(self, stopped: Stopped) -> bool:
         """What has been kept long enough goes."""
-        _log.info("retention", **asdict(self._delist.retain()))
-        return True
+        _log.info("retention", **asdict(self._delist.retain(stopped=stopped)))
+        return not stopped()
 
-    def backup(self, _stopped: Stopped) -> bool:
-        """A copy of everything is taken."""
-        report = self._delist.backup()
+    def backup(self, stopped: Stopped) -> bool:
+        """A copy of everything is taken; one that is stopped leaves nothing, and begins anew."""
+        try:
+            report = self._delist.backup(stopped=stopped)
+        except BackupStoppedError:
+            return False
         _log.info(
             "backup",
             size_bytes=report.size_bytes,
@@ -271,7 +275,7 @@ class Work:
         return replace(job, costly=True, silence_s=silence_s)
 
     def _keeping(self) -> Iterator[Job]:
-        """What is removed in time and copied: neither can be asked to stop, both take long."""
+        """What is removed in time and copied: both take long, a single statement of SQL may too."""
         silence_s = max(_LONG_S, self._delist.settings.jobs.limit_s)
         yield self._costly(RETENTION, _DAY_S, self.retention, silence_s)
         if self._delist.settings.backup.folder is not None:

@@ -36,6 +36,10 @@ _WORDS: dict[int, tuple[str, str]] = {
         "Try again in a while; nothing was lost that was saved before.",
     ),
 }
+_RESTORED = (
+    "Put back from a backup",
+    "Nothing is decided before the feeds were read anew. Tell whoever runs this installation.",
+)
 _FORGED = (
     "This form cannot be used any more",
     "Nothing was done. Go back, reload the page and fill it in again.",
@@ -105,4 +109,5 @@ def _ours(request: Request, error: Exception) -> Response:
     if problem is None:
         raise error
     problems.note(problem, error)
-    return error_page(request, problem.status_code)
+    words = _RESTORED if problem.code == problems.RESTORED else None
+    return error_page(request, problem.status_code, words)

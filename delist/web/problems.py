@@ -25,6 +25,7 @@ from delist.errors import (
     PolicyChangedError,
     ProofError,
     QuotaError,
+    RestoredError,
     UnknownAppealError,
     UnknownCaseError,
     UnknownConsumerError,
@@ -40,6 +41,7 @@ from indexer.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
+RESTORED = "restored"
 _TYPE = "urn:delist:problem:"
 _RETRY_S = 5
 _EXTRA = "extra_forbidden"
@@ -62,10 +64,16 @@ _KNOWN: tuple[tuple[type[Exception], int, str], ...] = (
     (ProofError, 409, "not_proved"),
     (UsageError, 409, "not_possible"),
     (PolicyChangedError, 503, "policy_changed"),
+    (RestoredError, 503, RESTORED),
     (DatabaseError, 503, "store_unavailable"),
     (StoreError, 503, "store_unavailable"),
 )
 """Our errors, whose words hold no values; the first that fits counts."""
+
+_LATER = {
+    RESTORED: "the store was put back from a backup; nothing is decided before its feeds were read"
+}
+"""What is said where trying again in a moment does not help."""
 
 
 class Problem(HTTPException):
@@ -131,7 +139,7 @@ def of_error(error: Exception) -> Problem | None:
             )
             more = {"refusal": error.code.value} if isinstance(error, ImageRefusedError) else {}
             # The words of a store name files of ours.
-            detail = "try again later" if headers else str(error)
+            detail = _LATER.get(code, "try again later") if headers else str(error)
             return Problem(status, code, detail, headers=headers, **more)
     return None
 

@@ -20,7 +20,7 @@ from delist.tokens import TokenScope
 from delist.web.app import api_routes, create_app, needs_token
 from delist.web.headers import API_POLICY, PAGE_POLICY
 from indexer.hashing import hash_image
-from tests.fakes.delisting import FEED, digest_of, image_near
+from tests.fakes.delisting import FEED, START, digest_of, image_near
 from tests.fakes.web import EVERYTHING, Web, opened
 
 ROOT = Path(__file__).parents[2]
@@ -494,6 +494,20 @@ def test_a_case_store_that_fails_is_said_to_and_costs_no_more(tmp_path: Path) ->
     assert (asked.status_code, asked.json()["code"]) == (503, "store_unavailable")
     assert "sqlite" not in asked.text
     assert alive.status_code == 200
+
+
+def test_nothing_is_decided_on_a_store_that_was_put_back(fresh: Web) -> None:
+    """A 503 that says why, and that trying again in a moment does not help."""
+    review = fresh.headers("review", name="Kim")
+    case = fresh.client.post("/v1/cases/next", headers=review).json()
+    path = f"/v1/cases/{case['id']}/decisions"
+    decision = {"verdict": "ncii", "reason": "seen", "content_token": case["content_token"]}
+    fresh.world.delist.indexer.store.mark_restored(taken_at=START, kept="none")
+    answer = fresh.client.post(path, headers=review, json=decision)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "restored")
+    assert "put back from a backup" in answer.json()["detail"]
+    assert fresh.world.case_of(URL).verdict is None
 
 
 def test_tokens_are_made_listed_and_revoked_from_the_terminal(

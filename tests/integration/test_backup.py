@@ -5,6 +5,7 @@ The drill at the end is the disaster: the data directory is gone while a process
 
 import base64
 import io
+import itertools
 import shutil
 import stat
 import threading
@@ -21,12 +22,14 @@ from delist.direct import ReportedHash
 from delist.errors import (
     BackupDamagedError,
     BackupKeyError,
+    BackupStoppedError,
     LedgerError,
     RestoredError,
     UsageError,
 )
 from delist.model import CaseState, Verdict
 from delist.policy import DIRECT_FEED
+from delist.running.work import Work
 from delist.settings import DatabaseSettings
 from delist.store import audit, positions
 from indexer.match import FEED_KIND_PDQ
@@ -430,6 +433,27 @@ def test_a_new_log_that_was_cut_off_signs_nothing(world: World) -> None:
         world.delist.ledger_log.checkpoint()
     world.delist.begin_new_log(actor="Robin", reason="once more")
     assert world.delist.ledger_log.checkpoint().moved
+
+
+def test_a_backup_that_is_stopped_leaves_nothing(
+    tmp_path: Path, key_file: Path, world: World
+) -> None:
+    """At any point; the job says that it did not come to its end, and begins anew."""
+    fill(world)
+    settings = world.delist.settings
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    world.delist.settings = replace(
+        settings, backup=replace(settings.backup, folder=folder, key_file=key_file)
+    )
+    for asks in (0, 1, 5):
+        asked = itertools.count()
+        with pytest.raises(BackupStoppedError):
+            world.delist.backup(stopped=lambda asked=asked, asks=asks: next(asked) >= asks)
+        assert list(folder.iterdir()) == []
+    job = Work(world.delist).jobs()["backup"]
+    assert (job.call(lambda: True), list(folder.iterdir())) == (False, [])
+    assert (job.call(lambda: False), len(list(folder.iterdir()))) == (True, 1)
 
 
 def test_old_backups_end(tmp_path: Path, key_file: Path, world: World) -> None:

@@ -250,6 +250,18 @@ def test_logs_go_behind_everybody(world: World) -> None:
     assert world.state_of("https://site.example/c.jpg") is CaseState.SUPPRESSED
 
 
+def test_a_run_that_is_stopped_goes_on_at_the_next(world: World) -> None:
+    """What it had not come to is there still, and goes then."""
+    found_and_withdrawn(world)
+    world.clock.advance(days=5000)
+    world.delist.indexer.publish_index()
+    stopped = world.delist.retain(stopped=lambda: True)
+    assert (stopped.cases, stopped.match_log, stopped.signal_log, stopped.feedback) == (0, 0, 0, 0)
+
+    whole = world.delist.retain()
+    assert (whole.cases, whole.match_log > 0, whole.signal_log > 0) == (1, True, True)
+
+
 def test_entries_that_were_not_taken_in_stay(world: World) -> None:
     """However old they are: no match is lost to a retention that ran before intake."""
     world.offer(OURS)

@@ -186,6 +186,13 @@ def test_intervals_that_no_calendar_has_are_refused(tmp_path: Path, key: str) ->
         load(tmp_path, f"[jobs]\n{key} = {10**15}")
 
 
+def test_a_folder_for_backups_needs_a_key(tmp_path: Path) -> None:
+    """Said when the configuration is read, not by a job a day later."""
+    with pytest.raises(SettingsError, match=r"backup\.key_file: is missing"):
+        load(tmp_path, '[backup]\nfolder = "backups"')
+    load(tmp_path, '[backup]\nfolder = "backups"\nkey_file = "key"')
+
+
 @pytest.mark.parametrize("content", [b"= 1", b"\xff\xfe", b"a = 1\na = 2", b'data_dir = "x', b"\0"])
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
     """The file's name stands in the one line of the message."""
