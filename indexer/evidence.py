@@ -13,11 +13,11 @@ from datetime import datetime
 from itertools import combinations
 
 import lmdb
+import numpy as np
 
 from indexer.background import Rarity, is_current, measure, rarity
 from indexer.hashing.corroboration import (
     CorroboratingHash,
-    best_likeness_beyond,
     likeness_beyond,
     read_corroborating,
 )
@@ -29,7 +29,16 @@ from indexer.hashing.traits import (
     likeness,
 )
 from indexer.match import FEED_KIND_PDQ
-from indexer.model import Background, Hasher, ImageRecord, Match, Signal
+from indexer.model import (
+    HASHERS,
+    VARIANTS,
+    Background,
+    Hasher,
+    ImageRecord,
+    Match,
+    Signal,
+    Variant,
+)
 from indexer.store import SignalBackground, Store
 
 RESEMBLES = 0.35
@@ -133,8 +142,8 @@ class EvidenceReader:
             record = self._store.images.find(txn, image_key)
             group = self._group(txn, signal_key)
             seconds = self._store.signals.seconds.of(txn, signal_key)
+            own = self._map_of(txn, record, match) if record and match else None
         traits = _traits_of(record, match.variant if match else None) if record else None
-        own = find_map(traits, match.variant or "") if traits and match else None
         maps = group.maps.items()
         others = [held for content, held in maps if not record or content != record.sha256]
         digest = signal.digest if signal and signal.kind == FEED_KIND_PDQ else None
@@ -148,7 +157,7 @@ class EvidenceReader:
             nearest_bits=background.nearest_bits if background else None,
             lattice=find_lattice(traits) if traits else None,
             signal_lattice=lattice_of_digest(digest) if digest else None,
-            corroboration=_most_like(seconds, match, traits, digest),
+            corroboration=_most_like(seconds, own, digest),
             **_rarity(background, match),
         )
 
@@ -181,10 +190,10 @@ class EvidenceReader:
             signal = self._store.signals.find(txn, signal_key)
             match = self._store.images.find_match(txn, image_key, signal_key)
             record = self._store.images.find(txn, image_key)
-        if signal is None or signal.kind != FEED_KIND_PDQ or match is None or record is None:
-            return None
-        traits = _traits_of(record, match.variant)
-        return _most_like((bytes(reported),), match, traits, signal.digest)
+            if signal is None or signal.kind != FEED_KIND_PDQ or match is None or record is None:
+                return None
+            held = self._map_of(txn, record, match)
+        return _most_like((bytes(reported),), held, signal.digest)
 
     def background(self, signal: Signal) -> SignalBackground | None:
         """Return a signal's background, measured anew where it is missing or old."""
@@ -219,8 +228,7 @@ class EvidenceReader:
             match = images.find_match(txn, key, signal_key)
             if record is None or match is None or record.sha256 in found:
                 continue
-            traits = _traits_of(record, match.variant)
-            held = find_map(traits, match.variant or "") if traits else None
+            held = self._map_of(txn, record, match)
             if held is not None:
                 found[record.sha256] = held
             if len(found) == MOST_COMPARED:
@@ -233,6 +241,16 @@ class EvidenceReader:
         )
         self._remember(signal_key, group)
         return group
+
+    def _map_of(self, txn: lmdb.Transaction, record: ImageRecord, match: Match) -> BrightMap | None:
+        """Lay the map of an image where the picture of a signal that it matches has it."""
+        variant = match.variant or ""
+        row = _row_of(record, variant)
+        if row is None:
+            return None
+        if match.hasher is Hasher.WEB:
+            variant = _as_stored(variant, self._store.images.column.row(txn, record.rows[row]))
+        return find_map(record.traits[row], variant)
 
     def _remember(self, signal_key: bytes, group: _Group) -> None:
         if self._groups is None:
@@ -259,16 +277,13 @@ def _share(likenesses: Sequence[float]) -> float | None:
 
 
 def _most_like(
-    seconds: Sequence[bytes], match: Match | None, traits: bytes | None, digest: bytes | None
+    seconds: Sequence[bytes], held: BrightMap | None, digest: bytes | None
 ) -> float | None:
     """Compare reporters' second hashes with what is kept of an image, and return the most."""
-    held = find_map(traits, match.variant or "") if traits and match else None
-    if held is None or match is None or digest is None or not seconds:
+    if held is None or digest is None or not seconds:
         return None
-    # *web* heeds an orientation tag, and the map does not: which tag it was is not kept.
-    compare = best_likeness_beyond if match.hasher is Hasher.WEB else likeness_beyond
     read = [reported for second in seconds if (reported := read_corroborating(second))]
-    return max((compare(reported.laid(), held, digest) for reported in read), default=None)
+    return max((likeness_beyond(reported.laid(), held, digest) for reported in read), default=None)
 
 
 def _rarity(background: SignalBackground | None, match: Match | None) -> dict[str, float]:
@@ -281,7 +296,12 @@ def _rarity(background: SignalBackground | None, match: Match | None) -> dict[st
 
 
 def _traits_of(record: ImageRecord, variant: str | None) -> bytes | None:
-    """Find the traits of the row that a variant names: its frame, on white or on black."""
+    row = _row_of(record, variant)
+    return None if row is None else record.traits[row]
+
+
+def _row_of(record: ImageRecord, variant: str | None) -> int | None:
+    """Find the row that a variant names, its frame, on white or on black, if it has traits."""
     if len(record.traits) != len(record.rows) or not record.traits:
         return None
     named = _FRAME.search(variant or "")
@@ -290,4 +310,22 @@ def _traits_of(record: ImageRecord, variant: str | None) -> bytes | None:
     if not rows:
         return None
     on_black = Background.BLACK.value in (variant or "").split("+")[1:]
-    return record.traits[rows[-1] if on_black else rows[0]]
+    return rows[-1] if on_black else rows[0]
+
+
+def _as_stored(variant: str, digests: bytes | None) -> str:
+    """Name a variant of the *web* path as seen from the stored pixels, which the map is of.
+
+    That path heeds an orientation tag, and which it was is not kept. It shows: of the eight
+    *cpp* digests of the row, that of the same pixels is by far the nearest.
+
+    Args:
+        variant: a match's, by the *web* path.
+        digests: of the row, ``ROW_BYTES`` bytes; None where it is gone.
+    """
+    name, plus, rest = variant.partition("+")
+    if digests is None or name not in set(Variant):
+        return variant
+    by_cpp, by_web = np.frombuffer(digests, np.uint64).reshape(len(HASHERS), len(VARIANTS), -1)
+    bits = np.bitwise_count(by_cpp ^ by_web[VARIANTS.index(Variant(name))]).sum(axis=1)
+    return VARIANTS[int(bits.argmin())].value + plus + rest

@@ -7,13 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from delist.ops.pictures import draw_photo, encode
 from indexer.background import LEAST_ROWS
 from indexer.evidence import MOST_COMPARED, MOST_READ, EvidenceReader
 from indexer.hashing import hash_image
-from indexer.model import DIGEST_BYTES, HashedImage, ImageRecord, Match
+from indexer.model import DIGEST_BYTES, ROW_BYTES, HashedImage, ImageRecord, Match
 from indexer.store import Store
 from indexer.url import canonical_url, url_key
 from indexer.visits import VisitRecorder
@@ -31,6 +31,13 @@ from tests.fakes.signals import (
 )
 
 SIGNAL = make_digest(1)
+UNDONE = {
+    3: Image.Transpose.ROTATE_180,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How a picture is stored so that a viewer who heeds the tag shows it upright."""
 
 
 @pytest.fixture
@@ -91,6 +98,23 @@ def test_mirrored_copies_are_coherent(store: Store) -> None:
     record(store, [upright, mirrored])
 
     assert reader(store).evidence(image_key(1), key_of(store, digest)).coherence == 1.0
+
+
+@pytest.mark.parametrize("orientation", [3, 5, 6, 8])
+def test_copies_with_an_orientation_tag_are_coherent(store: Store, orientation: int) -> None:
+    """A browser heeds the tag; what is kept of the pixels is as they are stored."""
+    upright = draw_photo(5)
+    stored = upright.transpose(UNDONE[orientation])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    tagged = hash_image(encode(stored, exif=exif), max_bytes=1 << 26, max_pixels=1 << 26)
+    shown = tagged.rows[0][1][ROW_BYTES // 2 :][:DIGEST_BYTES]
+    add_signals(store, [SIGNAL, shown])
+    record(store, [hashed(upright), tagged])
+
+    found = reader(store).evidence(image_key(1), key_of(store, shown))
+
+    assert (found.coherence, found.resembling, found.compared) == (1.0, 1.0, 2)
 
 
 def test_a_poisoned_signal_is_not(store: Store) -> None:
