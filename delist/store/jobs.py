@@ -67,7 +67,7 @@ def note(connection: Connection, state: JobState, *, request: bool = False) -> N
         values["requested_at"] = None
     mine = jobs.c.id == state.id
     if connection.execute(update(jobs).where(mine).values(**values)).rowcount == 0:
-        connection.execute(insert(jobs).values(id=state.id, requested_at=None, **values))
+        connection.execute(insert(jobs).values({"id": state.id, "requested_at": None, **values}))
 
 
 def ask(connection: Connection, job_id: str, *, now: datetime) -> None:
