@@ -1,13 +1,18 @@
-"""Bringing a case's matches up to date with what its image matches now."""
+"""Bringing a case's matches up to date with what its image matches now.
+
+Whether a person has seen a match, and whether its signal has returned since, is told by times. So
+no match is dated before what it follows, however the clock was set.
+"""
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from delist.model import Case, CaseMatch, Support
 from indexer.model import ImageRecord, Match, Signal
 
 FindSignal = Callable[[bytes], Signal | None]
+_NEXT = timedelta(microseconds=1)
 
 
 def with_matches(
@@ -29,7 +34,14 @@ def with_matches(
             their feed still lists them.
     """
     held = {match.signal_key: match for match in case.matches}
-    merged = [_merged(held.pop(m.signal_key.hex(), None), m, now) for m in matches]
+    merged = [
+        _merged(
+            held.pop(match.signal_key.hex(), None),
+            match,
+            _matched_at(case, find_signal(match.signal_key), now),
+        )
+        for match in matches
+    ]
     merged += [_ended(match, find_signal, idle) for match in held.values()]
     merged.sort(key=lambda match: (match.distance_bits, match.signal_key))
     # Bytes that nothing matches are nobody's: the case keeps what it was last about.
@@ -38,7 +50,17 @@ def with_matches(
     return replace(case, content_sha256=content, matches=tuple(merged))
 
 
-def _merged(held: CaseMatch | None, match: Match, now: datetime) -> CaseMatch:
+def _matched_at(case: Case, signal: Signal | None, now: datetime) -> datetime:
+    """Date a match that is new: behind its signal, and behind a decision that did not see it."""
+    times = [now]
+    if signal is not None:
+        times.append(signal.added_at)
+    if case.decided_at is not None:
+        times.append(case.decided_at + _NEXT)
+    return max(times)
+
+
+def _merged(held: CaseMatch | None, match: Match, matched_at: datetime) -> CaseMatch:
     fresh = CaseMatch(
         signal_key=match.signal_key.hex(),
         feed=match.feed,
@@ -49,7 +71,7 @@ def _merged(held: CaseMatch | None, match: Match, now: datetime) -> CaseMatch:
         quality=match.quality or 0,
         content_sha256=match.content_sha256.hex(),
         support=Support.ACTIVE,
-        matched_at=now,
+        matched_at=matched_at,
         weighted_bits=match.weighted_bits,
     )
     if (

@@ -28,7 +28,7 @@ from indexer.store import Store
 
 PENDING, BLOCKED, NOT_BLOCKED = "PendingReview", "Blocked", "NotBlocked"
 WITHDRAWN = "Withdrawn"
-REFUSED_RETRY = timedelta(days=1)
+REFUSED_RETRY = outbox.LONGEST_WAIT
 _BATCH = 200
 _FIRST_RETRY = timedelta(seconds=30)
 _LONGEST_RETRY = timedelta(hours=1)

@@ -119,7 +119,15 @@ class Recrawling:
         store = self._indexer.store
         with self._database.write() as connection, store.read() as txn:
             drop_hopeless(connection, store, txn, settings, now=now)
-            entries = recrawls.due(connection, now=now, per_site=settings.per_site_day, limit=limit)
+            entries = recrawls.due(
+                connection,
+                now=now,
+                per_site=settings.per_site_day,
+                limit=limit,
+                longest=max(
+                    timedelta(days=settings.longest_days), timedelta(hours=settings.first_hours)
+                ),
+            )
             recrawls.claim(connection, entries, until=now + _CLAIM, now=now)
         return entries
 

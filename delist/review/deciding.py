@@ -169,6 +169,8 @@ def rule(
     now: datetime,
 ) -> Outcome:
     """Put a ruling into force and on record, inside the caller's transaction."""
+    # A clock that was set back must not date it before the matches that were looked at.
+    decided_at = max([now, *(match.matched_at for match in case.active_matches)])
     decision = Decision(
         case_id=case.id,
         verdict=ruling.verdict,
@@ -177,7 +179,7 @@ def rule(
         policy_version=rules.policy.version,
         reason=ruling.reason,
         content_sha256=case.content_sha256,
-        decided_at=now,
+        decided_at=decided_at,
         kind=kind,
         needs=people_needed(assessor.with_reach(case), rules),
     )

@@ -21,6 +21,7 @@ from delist.sinks.courier import Courier, Delivery
 from delist.sinks.port import PLAIN, Inspectable, Place, Sink
 from delist.store import Database, audit, consumers, ledger
 from delist.store.consumers import SetAside
+from delist.store.times import is_ahead
 from indexer.errors import SettingsError
 from indexer.settings import read_table
 from indexer.tracing import SINK_DELIVERY, span
@@ -210,7 +211,9 @@ class Sinks:
                 return None if lag else Delivery(sink=name)
             aside = consumers.aside_count(connection, name)
             waiting = lag + aside
-            if consumer.trouble and consumer.next_attempt_at > now:
+            if consumer.trouble and is_ahead(
+                consumer.next_attempt_at, now=now, longest=consumers.LONGEST_PAUSE
+            ):
                 return Delivery(
                     sink=name, waiting=waiting, trouble=consumer.trouble, reason="tried again later"
                 )

@@ -22,9 +22,7 @@ from delist.store.consumers import BEHIND, Consumer, SetAside
 
 BATCH = 500
 _FIRST_PAUSE = timedelta(seconds=1)
-_LONGEST_PAUSE = timedelta(minutes=10)
 _FIRST_ASIDE = timedelta(seconds=30)
-_LONGEST_ASIDE = timedelta(hours=1)
 _MOST_REFUSED = 4
 """Refused one by one while nothing was taken: then it is not the records."""
 
@@ -148,7 +146,7 @@ class Courier:
         with self._database.write() as connection:
             consumers.take_back(connection, self._name, taken)
             for sequence, reason in refused.items():
-                until = now + _pause(attempts[sequence], _FIRST_ASIDE, _LONGEST_ASIDE)
+                until = now + _pause(attempts[sequence], _FIRST_ASIDE, consumers.LONGEST_ASIDE)
                 consumers.postpone(connection, self._name, sequence, reason=reason, until=until)
             consumers.note_reached(connection, self._name, now=now)
         tally.delivered += len(taken)
@@ -222,10 +220,10 @@ class Courier:
         with self._database.write() as connection:
             consumer = consumers.find(connection, self._name)
             attempts = 0 if consumer is None else consumer.attempts
-            pause = _pause(attempts, _FIRST_PAUSE, _LONGEST_PAUSE)
+            pause = _pause(attempts, _FIRST_PAUSE, consumers.LONGEST_PAUSE)
             if error.retry_after_s is not None:
                 asked = timedelta(seconds=error.retry_after_s)
-                pause = min(max(pause, asked), _LONGEST_PAUSE)
+                pause = min(max(pause, asked), consumers.LONGEST_PAUSE)
             consumers.note_trouble(connection, self._name, code=error.code, until=now + pause)
 
     def _delivery(self, tally: _Tally, trouble: str = "", reason: str = "") -> Delivery:

@@ -6,16 +6,19 @@ by itself has a row of its own, and what follows it about the same subject waits
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from delist.store.tables import consumers, set_aside
 from delist.store.tables import suppression_records as records
+from delist.store.times import has_come
 
 PULL = "pull"
 """Kind of a consumer that asks by itself; any other kind is the type of a sink."""
+LONGEST_PAUSE, LONGEST_ASIDE = timedelta(minutes=10), timedelta(hours=1)
+"""No sink that was in trouble waits longer for its next attempt, and no record set aside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +175,7 @@ def aside_due(connection: Connection, name: str, *, now: datetime, limit: int) -
         .where(
             set_aside.c.consumer == name,
             set_aside.c.sequence.in_(first),
-            set_aside.c.next_attempt_at <= now,
+            has_come(set_aside.c.next_attempt_at, now=now, longest=LONGEST_ASIDE),
         )
         .order_by(set_aside.c.sequence)
         .limit(limit)

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
 from delist.store.tables import feedback_outbox as outbox
+from delist.store.times import has_come
 
 SENT, SUPERSEDED = "sent", "superseded"
 WITHDRAWN = "withdrawn"
@@ -15,6 +16,8 @@ NOT_TAKEN = "not_taken"
 """The feed takes no feedback."""
 REFUSED = "refused"
 """The feed refuses this word by itself, others not. It still waits, and is tried again rarely."""
+LONGEST_WAIT = timedelta(days=1)
+"""No word waits longer for its next attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,11 @@ def due(connection: Connection, *, feed: str, now: datetime, limit: int) -> list
     """Load what is to be sent to a feed now, the oldest first."""
     found = connection.execute(
         select(outbox.c.id, outbox.c.feed, outbox.c.signal_key, outbox.c.value, outbox.c.attempts)
-        .where(outbox.c.feed == feed, outbox.c.done_at.is_(None), outbox.c.next_attempt_at <= now)
+        .where(
+            outbox.c.feed == feed,
+            outbox.c.done_at.is_(None),
+            has_come(outbox.c.next_attempt_at, now=now, longest=LONGEST_WAIT),
+        )
         .order_by(outbox.c.id)
         .limit(limit)
     )

@@ -6,13 +6,17 @@ A row is a state: it follows from the ledger (``follow`` in ``delist.recrawl``) 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, select, update
 
 from delist.store.tables import recrawl_days as days
 from delist.store.tables import recrawls
 from delist.store.tables import suppression_records as records
+from delist.store.times import has_come
+
+LONGEST_WAIT = timedelta(days=366)
+"""No setting lets a URL wait longer for its next look."""
 
 _KEYS_AT_ONCE = 500
 
@@ -86,16 +90,25 @@ def lifted_and_due(connection: Connection, *, now: datetime) -> list[Recrawl]:
     return [Recrawl(**row._mapping) for row in connection.execute(chosen)]  # noqa: SLF001
 
 
-def due(connection: Connection, *, now: datetime, per_site: int, limit: int) -> list[Recrawl]:
+def due(
+    connection: Connection,
+    *,
+    now: datetime,
+    per_site: int,
+    limit: int,
+    longest: timedelta = LONGEST_WAIT,
+) -> list[Recrawl]:
     """List what is due, what has waited longest first, within what each site has left today.
 
     Args:
         per_site: most looks of one site on a UTC day.
         limit: most rows.
+        longest: no URL waits longer for its next look.
     """
     order = (recrawls.c.next_at, recrawls.c.url_key)
     place = func.row_number().over(partition_by=recrawls.c.site, order_by=order)
-    waiting = select(recrawls, place.label("place")).where(recrawls.c.next_at <= now).subquery()
+    come = has_come(recrawls.c.next_at, now=now, longest=longest)
+    waiting = select(recrawls, place.label("place")).where(come).subquery()
     today = and_(days.c.site == waiting.c.site, days.c.day == _day(now))
     chosen = (
         select(*(waiting.c[column.name] for column in recrawls.columns))

@@ -12,8 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
+from delist.store.outbox import LONGEST_WAIT
 from delist.store.tables import submission_roots as roots
 from delist.store.tables import submissions
+from delist.store.times import has_come
 
 SENT = "sent"
 DUPLICATE = "duplicate"
@@ -159,7 +161,8 @@ def feeds_waiting(connection: Connection) -> list[str]:
 
 def due(connection: Connection, *, feed: str, now: datetime, limit: int) -> list[Submission]:
     """Load what is to be offered to a feed now, the oldest first."""
-    waits = submissions.c.done_at.is_(None) & (submissions.c.next_attempt_at <= now)
+    come = has_come(submissions.c.next_attempt_at, now=now, longest=LONGEST_WAIT)
+    waits = submissions.c.done_at.is_(None) & come
     return _load(connection, (submissions.c.feed == feed) & waits, limit=limit)
 
 

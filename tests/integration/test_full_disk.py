@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from delist.errors import DatabaseError
+from delist.model import CaseState
 from indexer.errors import StoreError, StoreFullError
 from indexer.visits import VisitRecorder
+from tests.fakes.delisting import World, digest_of, image_near
 from tests.fakes.signals import (
     NOW,
     add_signals,
@@ -176,3 +179,25 @@ def test_a_copy_of_a_full_store_is_whole(disk: Path, tmp_path: Path) -> None:
     shutil.copytree(disk / "data", tmp_path / "copy")
     with open_store(tmp_path / "copy") as store:
         assert dump(store) == before
+
+
+def test_intake_on_a_full_disk(disk: Path) -> None:
+    """What intake cannot write it has not taken in; with room every match has its record, once."""
+    near = digest_of("near")
+    urls = [f"https://site.example/{number}.jpg" for number in range(120)]
+    with World(disk / "data") as world:
+        world.offer(near)
+        world.visit_all({url: image_near({near: 3}, name=url) for url in urls})
+        filler = fill(disk)
+        with pytest.raises(DatabaseError, match=r"^the disk is full"):
+            world.take_in()
+        assert (world.cases(), world.ledger()) == ([], [])
+        assert not world.results.is_suppressed(urls[0])
+        filler.unlink()
+        world.take_in()
+        world.take_in()
+
+        assert sorted(record.image_url for record in world.ledger()) == sorted(urls)
+        assert {case.state for case in world.cases()} == {CaseState.SUPPRESSED}
+        assert world.delist.verify_ledger() == len(urls)
+        assert world.results.suppressed(urls).all()
