@@ -56,6 +56,8 @@ from indexer.store import load_or_create_secret
 from indexer.sync import SyncReport
 
 if TYPE_CHECKING:
+    from delist.export import Exports
+    from delist.ingest.ingesting import Ingestion
     from delist.serving import SnapshotReport, SuppressionFilter
 
 Stopped = Callable[[], bool]
@@ -316,6 +318,20 @@ class Delist:
         return self.indexer.scanner.full(
             now=self.clock(), resume=resume, stopped=stopped, on_progress=on_progress
         )
+
+    @cached_property
+    def ingestion(self) -> "Ingestion":
+        """What takes an existing index or archive in."""
+        from delist.ingest.ingesting import Ingestion  # noqa: PLC0415 - loads Scrapy's pages
+
+        return Ingestion(self.indexer, self.settings.crawler)
+
+    @cached_property
+    def exports(self) -> "Exports":
+        """What writes stored images, matches and records as tables."""
+        from delist.export import Exports  # noqa: PLC0415 - loads pyarrow
+
+        return Exports(self.indexer.store, self.database, clock=self.clock)
 
     @cached_property
     def recrawling(self) -> Recrawling:

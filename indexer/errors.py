@@ -12,6 +12,7 @@ message here is safe to log and to show.
     ├── InvalidDigestError         text or bytes that are not a PDQ digest
     ├── HashKindMismatchError      two hashes of different kinds were compared
     ├── ImageRefusedError          bytes that were not hashed, with a named reason
+    ├── TableError                 a table that is not of a schema that is known
     ├── FeedError
     │   ├── FeedSettingsError      keys or addresses of a feed are missing or wrong
     │   ├── FeedUnavailableError   the feed did not answer usefully; try again later
@@ -79,6 +80,18 @@ class ImageRefusedError(IndexerError):
     """
 
     def __init__(self, code: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class TableError(IndexerError):
+    """A table that is not of a schema that is known, or whose rows cannot be read.
+
+    Attributes:
+        code: the named reason, for counters.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 

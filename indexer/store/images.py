@@ -72,6 +72,30 @@ class ImageStore:
         raw = txn.get(key, db=self._db)
         return None if raw is None else self._codec.decode(raw)
 
+    def after(self, txn: lmdb.Transaction, key: bytes, *, most: int) -> list[ImageRecord]:
+        """List up to ``most`` images behind a key, in the order of their keys; b"": the first."""
+        found: list[ImageRecord] = []
+        with txn.cursor(db=self._db) as cursor:
+            placed = cursor.set_range(key)
+            for name, raw in cursor if placed else ():
+                if len(found) == most:
+                    break
+                if bytes(name) != key:
+                    found.append(self._codec.decode(raw))
+        return found
+
+    def matches_after(self, txn: lmdb.Transaction, place: bytes, *, most: int) -> list[Match]:
+        """List up to ``most`` matches behind a place: an image's key and a signal's, joined."""
+        found: list[Match] = []
+        with txn.cursor(db=self._matches) as cursor:
+            placed = cursor.set_range(place)
+            for name, raw in cursor if placed else ():
+                if len(found) == most:
+                    break
+                if bytes(name) != place:
+                    found.append(self._match_codec.decode(raw))
+        return found
+
     def find_by_url(self, txn: lmdb.Transaction, url: str) -> ImageRecord | None:
         """Find an image by its URL or by another URL that leads to it.
 
