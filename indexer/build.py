@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from os import PathLike
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -39,8 +38,7 @@ from indexer.settings import (
     TIERS,
     FeedSettings,
     IndexerSettings,
-    read_indexer_settings,
-    read_toml,
+    settings_of,
 )
 from indexer.store import Store
 from indexer.stored import StoredIndexes
@@ -124,13 +122,7 @@ class Indexer:
             SettingsError: the file cannot be read, or a value is wrong.
             StoreError: the store cannot be opened.
         """
-        table, base_dir = {}, Path.cwd()
-        if config is not None:
-            path = Path(config)
-            base_dir = path.absolute().parent
-            table = read_toml(path)
-        given = None if data_dir is None else Path(data_dir)
-        return cls(read_indexer_settings(table, base_dir=base_dir, data_dir=given))
+        return cls(settings_of(config, data_dir=data_dir))
 
     def hash_image(self, data: bytes, *, tier: str | None = None) -> HashedImage:
         """Hash the encoded bytes of an image in all variants; nothing is stored.
@@ -331,8 +323,16 @@ class Indexer:
         return self._tier.results([visit])[0]
 
     def record_page(self, page_url: str, image_urls: Collection[str]) -> int:
-        """End what a page said of images that it no longer names; see ``end_marks``."""
-        return end_marks(self.store, page_url, image_urls, now=self.clock())
+        """End what a page said of images that it no longer names; see ``end_marks``.
+
+        Raises:
+            InvalidUrlError: a URL is not an absolute http(s) URL; nothing was written.
+        """
+        return self.record_page_keys(page_url, {url_key(canonical_url(url)) for url in image_urls})
+
+    def record_page_keys(self, page_url: str, image_keys: Collection[bytes]) -> int:
+        """Do what ``record_page`` does, given ``url_key`` of each image."""
+        return end_marks(self.store, page_url, image_keys, now=self.clock())
 
     def is_current(self, image_url: str, sha256: bytes) -> bool:
         """Say whether bytes are those that are stored, and there is nothing to hash anew.

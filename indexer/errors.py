@@ -21,8 +21,9 @@ message here is safe to log and to show.
     └── StoreError
         ├── StoreVersionError      the store was written by another version of the program
         ├── StoreFullError         the map or the disk is full; nothing of the write was kept
-        └── StoreDamagedError      the stored bytes break their written layout
-            └── IndexDamagedError  a generation of the index does; it can be built anew
+        ├── StoreDamagedError      the stored bytes break their written layout
+        │   └── IndexDamagedError  a generation of the index does; it can be built anew
+        └── QueueError             the queue that leads to the store did not take or give messages
 """
 
 from enum import StrEnum
@@ -134,3 +135,17 @@ class StoreDamagedError(StoreError):
 
 class IndexDamagedError(StoreDamagedError):
     """A generation of the index breaks its layout or its checksums. It can be built anew."""
+
+
+class QueueError(StoreError):
+    """The queue between crawlers and the indexer does not take, or does not give, messages.
+
+    To whoever crawls it stands for the store: what cannot be handed over is not kept.
+
+    Attributes:
+        code: a short constant name: ``unreachable``, ``full``, ``too_large``.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -31,19 +31,19 @@ def note_marks(
         _tell(store, txn, image_key, now=now)
 
 
-def end_marks(store: Store, page_url: str, image_urls: Collection[str], *, now: datetime) -> int:
+def end_marks(store: Store, page_url: str, image_keys: Collection[bytes], *, now: datetime) -> int:
     """End what a page said of images that it does not name any more.
 
     Args:
         page_url: the page, as it was read just now; or as it is no longer there.
-        image_urls: all that it names now: http(s) URLs, before or after redirects, and the
-            names of ``data:`` images. Their marks stay.
+        image_keys: ``url_key`` of all that it names now: canonical http(s) URLs, before or after
+            redirects, and the names of ``data:`` images. Their marks stay.
 
     Returns:
         For how many images they ended.
 
     Raises:
-        InvalidUrlError: the page's URL, or one of an image, is not an absolute http(s) URL.
+        InvalidUrlError: the page's URL is not an absolute http(s) URL.
         StoreError: nothing was written.
     """
     page_key = url_key(canonical_url(page_url))
@@ -51,9 +51,7 @@ def end_marks(store: Store, page_url: str, image_urls: Collection[str], *, now: 
         if not store.images.page_marks.of_page(txn, page_key):
             return 0  # the usual case costs no write
     with store.write() as txn:
-        named = {
-            key for url in image_urls for key in store.images.keys_of_url(txn, canonical_url(url))
-        }
+        named = {key for name in image_keys for key in store.images.keys_of(txn, name)}
         ended = [k for k in store.images.page_marks.of_page(txn, page_key) if k not in named]  # (2)
         for image_key in ended:
             store.images.page_marks.replace(txn, image_key, page_key, ())

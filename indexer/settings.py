@@ -11,6 +11,7 @@ import tomllib
 import types
 import typing
 from dataclasses import MISSING, dataclass, field, fields
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -127,6 +128,128 @@ class ScanSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """[queue]: NATS JetStream, by which crawlers tell what they found; docs/cluster.md."""
+
+    servers: tuple[str, ...] = setting(
+        (), "Servers of one cluster, tried in order: tls://host:4222. `--to` takes their place."
+    )
+    stream: str = setting(
+        "DELIST_VISITS", "Name of the stream; what cannot be taken in is parked in NAME_PARKED."
+    )
+    subject: str = setting(
+        "delist.visits", "Subject of the messages; those that are parked have SUBJECT.parked."
+    )
+    key_file: Path | None = setting(
+        None,
+        "A file with the key that messages are sealed with, the same on every machine: 64 hex\n"
+        "digits, as `delist backup-key` writes one.",
+    )
+    token_file: Path | None = setting(None, "A file with a token.")
+    user: str = setting("", "A user, with password_file.")
+    password_file: Path | None = setting(None, "A file with the user's password.")
+    ca_file: Path | None = setting(
+        None, "Certificates (PEM) that are trusted instead of the usual."
+    )
+    certificate_file: Path | None = setting(
+        None, "Our certificate and its key (PEM), where the server asks for one."
+    )
+    allow_plain: bool = setting(
+        False, "Whether nats:// is accepted beyond loopback: where nobody else listens."
+    )
+    timeout_s: float = setting(
+        10.0, "Longest time to connect, and for one answer, in seconds.", low=1, high=600
+    )
+    patience_s: int = setting(
+        300, "Seconds for which a crawler waits for a server that is away.", low=0
+    )
+    max_bytes: int = setting(
+        1024 * _MIB,
+        "What a stream that is created holds at most. A full one makes crawlers wait.",
+        low=_MIB,
+    )
+    duplicate_window_s: int = setting(
+        7200,
+        "Seconds in which a stream that is created tells messages that it has already; longer\n"
+        "than frontier.lease_s.",
+        low=1,
+        high=30 * 86_400,
+    )
+    ack_wait_s: int = setting(
+        60, "Seconds after which what a killed taker had in hand is given again.", low=1, high=3600
+    )
+    tries: int = setting(
+        5, "How often a message is given before it is parked: it cannot be recorded.", low=1
+    )
+    parked_days: int = setting(14, "Days in which parked messages stay.", low=1, high=3650)
+
+    def __post_init__(self) -> None:
+        for server in self.servers:
+            check_server(
+                server,
+                schemes=("nats", "tls"),
+                where="queue.servers",
+                allow_plain=self.allow_plain,
+            )
+        for name, words in (("stream", self.stream), ("subject", self.subject)):
+            if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", words, re.ASCII) or (
+                name == "stream" and "." in words
+            ):
+                raise SettingsError(f"queue.{name}: letters, digits, _ and - are needed")
+
+    def check_login(self) -> None:
+        """Check that there is one way to log in, or none.
+
+        Raises:
+            SettingsError: there are several, or a half.
+        """
+        ways = (self.token_file, self.password_file)
+        if sum(way is not None for way in ways) > 1:
+            raise SettingsError("queue.token_file: only one of the ways to log in can count")
+        if bool(self.user) is not (self.password_file is not None):
+            raise SettingsError("queue.user: goes with password_file")
+
+    def key(self) -> Path:
+        """Return where the key is.
+
+        Raises:
+            SettingsError: nobody said so.
+        """
+        if self.key_file is None:
+            raise SettingsError("queue.key_file: is missing; `delist backup-key FILE` makes one")
+        return self.key_file
+
+
+def check_server(server: str, *, schemes: tuple[str, str], where: str, allow_plain: bool) -> None:
+    """Check the address of a server that secrets are told to.
+
+    Args:
+        server: such as tls://host:4222.
+        schemes: the plain one and the encrypted one.
+        where: name of the setting.
+        allow_plain: whether the plain one is accepted beyond loopback.
+
+    Raises:
+        SettingsError: it is none, holds a password, or is plain.
+    """
+    plain, encrypted = schemes
+    try:
+        parts = urlsplit(server)
+        _ = parts.port
+    except ValueError:
+        raise SettingsError(f"{where}: not a valid address") from None
+    if parts.scheme not in schemes or not parts.hostname or not server.isprintable():
+        raise SettingsError(f"{where}: an address {encrypted}://host is needed")
+    if parts.username is not None or parts.password is not None or parts.query:
+        raise SettingsError(f"{where}: a user, password or token must stand in a file")
+    if parts.scheme == plain and not (allow_plain or is_loopback(parts.hostname)):
+        raise SettingsError(
+            f"{where}: must be {encrypted}://; {plain}:// is accepted on loopback, or with"
+            " allow_plain = true in a network where nobody else listens"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSettings:
     """One [feeds.NAME] table.
 
@@ -213,6 +336,23 @@ def read_indexer_settings(
         scan=read_section(ScanSettings, table, "scan", base_dir=base_dir),
         feeds=_read_feeds(table.get("feeds", {}), base_dir=base_dir),
     )
+
+
+def settings_of(
+    config: str | PathLike[str] | None, *, data_dir: str | PathLike[str] | None = None
+) -> IndexerSettings:
+    """Read the indexer's part of a configuration file; None for the built-in defaults.
+
+    Raises:
+        SettingsError: the file cannot be read, or a value is wrong.
+    """
+    table, base_dir = {}, Path.cwd()
+    if config is not None:
+        path = Path(config)
+        base_dir = path.absolute().parent
+        table = read_toml(path)
+    given = None if data_dir is None else Path(data_dir)
+    return read_indexer_settings(table, base_dir=base_dir, data_dir=given)
 
 
 def read_section(cls: type[T], table: dict[str, Any], name: str, *, base_dir: Path) -> T:

@@ -107,7 +107,10 @@ class ImageStore:
 
     def keys_of_url(self, txn: lmdb.Transaction, canonical: str) -> tuple[bytes, ...]:
         """Return the key of a canonical URL, and of the image that it leads to if not to itself."""
-        key = url_key(canonical)
+        return self.keys_of(txn, url_key(canonical))
+
+    def keys_of(self, txn: lmdb.Transaction, key: bytes) -> tuple[bytes, ...]:
+        """Return the key of a URL, and of the image that it leads to if not to itself."""
         target = txn.get(key, db=self._aliases)
         return (key,) if target is None else (key, bytes(target))
 
