@@ -194,6 +194,8 @@ class RateLimitMiddleware:
             return
         delay_s = min(delay_s, self._settings.max_crawl_delay_s)
         host = urlsplit(request.url).hostname or ""
+        if self._pacing.keep_delay(host, delay_s):
+            return
         downloader = self._crawler.engine.downloader
         slot = downloader.per_slot_settings.setdefault(host, {"delay": self._settings.delay_s})
         slot["delay"] = max(delay_s, slot["delay"])

@@ -40,12 +40,21 @@ class Pacing:
         await self._room.wait()
         async with self._transfers:
             self._check(host)
+            await self.take_turn(host)
+            self._check(host)
             yield
 
     def pause(self, host: str, seconds: float) -> None:
         """Start no transfer from a host for some seconds."""
         until = monotonic() + seconds
         self._paused_until[host] = max(until, self._paused_until.get(host, 0))
+
+    def keep_delay(self, host: str, seconds: float) -> bool:  # noqa: ARG002 - of one machine
+        """Keep at least so long between two requests to a host; False: Scrapy's slots do that."""
+        return False
+
+    async def take_turn(self, host: str) -> None:
+        """Wait until no other machine would be too close; alone there is none."""
 
     def note_timeout(self, host: str) -> None:
         """Count one more timeout in a row."""
@@ -83,6 +92,11 @@ class Pacing:
             raise RefusedError("stopped")
         if self._failures[host] >= self._settings.host_failure_limit:
             raise RefusedError("host_given_up")
+
+
+def use_pacing(crawler: Any, pacing: Pacing) -> None:  # noqa: ANN401 - a scrapy.crawler.Crawler, which is not imported here
+    """Set the pacing of a Scrapy crawler, before anybody has asked for it."""
+    _PACINGS[crawler] = pacing
 
 
 _PACINGS: WeakKeyDictionary[Any, Pacing] = WeakKeyDictionary()

@@ -38,6 +38,7 @@ from crawler.errors import RefusedError
 from crawler.links import DATA_IMAGE
 from crawler.pacing import pacing_of
 from crawler.page_reader import PageContext
+from crawler.places import Place
 from crawler.refusals import INTERNAL_ERROR, http_code, refusal_code
 from crawler.settings import CrawlSettings
 from crawler.tally import Tally
@@ -49,7 +50,6 @@ from indexer.model import (
     HashedImage,
     ImageRecord,
     ImageVisit,
-    PageMark,
     VisitOutcome,
     VisitResult,
 )
@@ -63,8 +63,8 @@ _NOT_MODIFIED = 304
 _MAX_VALIDATOR_CHARS = 1024
 STOPPED = "stopped"
 """Code of what was not fetched since the crawl ended."""
-_ACCEPT = {"Accept": "image/avif,image/webp,image/*,*/*;q=0.8"}
-_ACCEPT_VIDEO = {"Accept": "video/*,*/*;q=0.8", "Accept-Encoding": "identity"}
+ACCEPT = {"Accept": "image/avif,image/webp,image/*,*/*;q=0.8"}
+ACCEPT_VIDEO = {"Accept": "video/*,*/*;q=0.8", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,20 +81,8 @@ class FetchedImage:
     seed: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A page on which an image was found, if any, and what it says of the image, if known."""
-
-    page_url: str | None = field(default=None, repr=False)
-    marks: frozenset[PageMark] | None = None
-
-    @property
-    def page_urls(self) -> tuple[str, ...]:
-        return (self.page_url,) if self.page_url else ()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Outcome:
+class ImageOutcome:
     """What became of one image; small, since every image of a crawl leaves one."""
 
     final_url: str = field(repr=False)
@@ -140,7 +128,7 @@ class HashImagesPipeline:
         self._with_hashes = crawler.settings.getbool("DELIST_ITEM_HASHES", True)
         self._pacing = pacing_of(crawler)
         self._tally = Tally(crawler.stats)
-        self._seen: dict[bytes, asyncio.Task[_Outcome]] = {}
+        self._seen: dict[bytes, asyncio.Task[ImageOutcome]] = {}
         self._counted: set[bytes] = set()
         self._failed = False
 
@@ -185,12 +173,12 @@ class HashImagesPipeline:
         images, videos = (list(adapter.get(name) or ()) for name in ("image_urls", "video_urls"))
         context: PageContext | None = adapter.get("page_context")
 
-        def place(url: str) -> _Place:
-            return _Place(page_url, None if context is None else context.of(url))
+        def place(url: str) -> Place:
+            return Place(page_url, None if context is None else context.of(url))
 
         outcomes = await asyncio.gather(
-            *(self._visit(url, place(url), _ACCEPT) for url in images),
-            *(self._visit(url, place(url), _ACCEPT_VIDEO) for url in videos),
+            *(self._visit(url, place(url), ACCEPT) for url in images),
+            *(self._visit(url, place(url), ACCEPT_VIDEO) for url in videos),
         )
         if context is not None and page_url is not None:
             await self._end_marks(page_url, [*images, *(found.final_url for found in outcomes)])
@@ -205,7 +193,7 @@ class HashImagesPipeline:
         """Visit an image, and say what became of it, whatever that is."""
         code: str | None = STOPPED
         try:
-            code = (await self._visit(item.url, _Place(), self._accept(item.url))).code
+            code = (await self._visit(item.url, Place(), self._accept(item.url))).code
         finally:
             self._crawler.signals.send_catch_log(
                 signal=image_looked, position=item.position, code=code
@@ -216,7 +204,7 @@ class HashImagesPipeline:
             record = self._indexer.find_image(url)
         except InvalidUrlError:
             record = None
-        return _ACCEPT if record is None or not record.md5 else _ACCEPT_VIDEO
+        return ACCEPT if record is None or not record.md5 else ACCEPT_VIDEO
 
     async def _end_marks(self, page_url: str, urls: list[str]) -> None:
         """(6) Let go of what the page said of images that it no longer names."""
@@ -228,7 +216,7 @@ class HashImagesPipeline:
             self._fail(error)
             raise
 
-    async def _visit(self, url: str, place: _Place, accept: dict[str, str]) -> _Outcome:
+    async def _visit(self, url: str, place: Place, accept: dict[str, str]) -> ImageOutcome:
         """(1) Visit an image once; add the page if it was visited before."""
         if url[: len(DATA_IMAGE)].lower() == DATA_IMAGE:
             return await self._counting(self._visit_inline(url, place), url, None)
@@ -257,15 +245,17 @@ class HashImagesPipeline:
     async def _take(self, item: FetchedImage) -> None:
         """Hash an image that the spider was answered with when it asked for a page."""
         url = canonical_url(item.response.url)
-        work = self._finish(item.response, _chain(item.response), _Place(item.page_url), None)
+        work = self._finish(
+            item.response, redirect_chain(item.response), Place(item.page_url), None
+        )
         task = asyncio.ensure_future(self._counting(work, url, item.seed))
         self._seen.setdefault(url_key(url), task)
         await task
 
-    async def _counting(self, work: Any, url: str, seed: int | None) -> _Outcome:  # noqa: ANN401 - a coroutine
+    async def _counting(self, work: Any, url: str, seed: int | None) -> ImageOutcome:  # noqa: ANN401 - a coroutine
         """Await the work on one image; whatever goes wrong becomes a counted refusal."""
         try:
-            outcome: _Outcome = await work
+            outcome: ImageOutcome = await work
         except StoreError as error:
             self._fail(error)
             raise
@@ -279,11 +269,11 @@ class HashImagesPipeline:
         self._count(outcome)
         return outcome
 
-    def _refuse(self, url: str, code: str, seed: int | None = None) -> _Outcome:
+    def _refuse(self, url: str, code: str, seed: int | None = None) -> ImageOutcome:
         self._tally.refuse(code, images=1, seed=seed)
-        return _Outcome(final_url=url, code=code)
+        return ImageOutcome(final_url=url, code=code)
 
-    def _count(self, outcome: _Outcome) -> None:
+    def _count(self, outcome: ImageOutcome) -> None:
         key = url_key(outcome.final_url)
         if key not in self._counted and outcome.outcome is not None:
             self._counted.add(key)
@@ -304,11 +294,11 @@ class HashImagesPipeline:
     async def _fetch(
         self,
         url: str,
-        place: _Place,
+        place: Place,
         accept: dict[str, str],
         *,
         conditional: bool = True,
-    ) -> _Outcome:
+    ) -> ImageOutcome:
         record = self._indexer.find_image(url) if conditional else None
         searched = record is not None and self._indexer.is_searched(record)
         headers = _conditions(record) if searched else {}  # (2)
@@ -319,7 +309,7 @@ class HashImagesPipeline:
             meta={"download_maxsize": self._max_bytes},
         )
         response = await self._crawler.engine.download_async(request)
-        chain = _chain(response)
+        chain = redirect_chain(response)
         if response.status == _NOT_MODIFIED and headers and chain:
             return await self._fetch(url, place, accept, conditional=False)  # (2)
         known = record if headers and response.status == _NOT_MODIFIED else None
@@ -329,9 +319,9 @@ class HashImagesPipeline:
         self,
         response: Response,
         chain: tuple[str, ...],
-        place: _Place,
+        place: Place,
         not_modified: ImageRecord | None,
-    ) -> _Outcome:
+    ) -> ImageOutcome:
         """Hash an answer unless it is known, and record the visit."""
         url = canonical_url(response.url)
         hashed = None
@@ -350,14 +340,14 @@ class HashImagesPipeline:
             last_modified=_header(response, b"Last-Modified"),
             hashed=hashed,
         )
-        accept = _ACCEPT_VIDEO if is_video else _ACCEPT
+        accept = ACCEPT_VIDEO if is_video else ACCEPT
         del response, video
         result = await self._record(visit)
         if result.outcome is VisitOutcome.NOT_HELD:
             return await self._fetch(url, place, accept, conditional=False)
         return self._outcome(url, hashed, result, is_video=is_video)
 
-    async def _visit_inline(self, url: str, place: _Place) -> _Outcome:
+    async def _visit_inline(self, url: str, place: Place) -> ImageOutcome:
         body = decode_data_url(url, max_bytes=self._max_bytes)
         if place.page_url is None:
             raise RefusedError("no_page")
@@ -394,7 +384,7 @@ class HashImagesPipeline:
         result: VisitResult,
         *,
         is_video: bool = False,
-    ) -> _Outcome:
+    ) -> ImageOutcome:
         hashes: tuple[dict[str, str], ...] = ()
         if hashed is not None and self._with_hashes:
             hashes = tuple(
@@ -405,7 +395,7 @@ class HashImagesPipeline:
                 }
                 for entry in hashed.hashes
             )
-        return _Outcome(
+        return ImageOutcome(
             final_url=url,
             outcome=result.outcome,
             matches=len(result.matches),
@@ -448,7 +438,7 @@ def _conditions(record: ImageRecord | None) -> dict[str, bytes]:
     return headers
 
 
-def _chain(response: Response) -> tuple[str, ...]:
+def redirect_chain(response: Response) -> tuple[str, ...]:
     """List the URLs that led to a response by redirects, in canonical form."""
     request = response.request
     urls = request.meta.get("redirect_urls", []) if request is not None else []
@@ -467,7 +457,7 @@ def _header(response: Response, name: bytes) -> str | None:
     return text if text.isprintable() else None
 
 
-def _as_dict(url: str, outcome: _Outcome) -> dict[str, Any]:
+def _as_dict(url: str, outcome: ImageOutcome) -> dict[str, Any]:
     return {
         "url": url,
         "outcome": outcome.outcome.value if outcome.outcome is not None else "refused",

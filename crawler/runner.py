@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler.errors import CrawlFailedError, CrawlSettingsError
-from crawler.settings import CrawlJob, CrawlSettings
+from crawler.settings import CrawlJob, CrawlSettings, SharedCrawl
 
 STOP_TIMEOUT_S = 15.0
 """How long a child that was told to stop may take before it is killed."""
@@ -57,6 +57,7 @@ def run_crawl(
     config: Path | None = None,
     data_dir: Path | None = None,
     crawl_settings: CrawlSettings | None = None,
+    shared: SharedCrawl | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     on_looked: Callable[[int, str | None], None] | None = None,
 ) -> CrawlResult:
@@ -70,6 +71,8 @@ def run_crawl(
         config: configuration file of the indexer; None for the built-in defaults.
         data_dir: takes the place of the file's ``data_dir``.
         crawl_settings: the [crawler] table.
+        shared: where other crawlers take part; then no store is opened here, URLs may be left
+            out, and what is found goes to the queue.
         on_progress: called about once a second with the counters so far.
         on_looked: called for each of the job's ``image_urls`` once what was found is on disk:
             with its position, and why it was refused, or None.
@@ -78,12 +81,13 @@ def run_crawl(
         CrawlSettingsError: the job makes no sense.
         CrawlFailedError: the child ended without a result.
     """
-    _check(job)
+    _check(job, is_shared=shared is not None)
     order = {
         "job": asdict(job),
         "settings": asdict(crawl_settings or CrawlSettings()),
         "config": None if config is None else str(Path(config).absolute()),
         "data_dir": None if data_dir is None else str(Path(data_dir).absolute()),
+        "sharing": None if shared is None else shared.order(),
     }
     child = _start_child()
     try:
@@ -93,8 +97,10 @@ def run_crawl(
     return result
 
 
-def _check(job: CrawlJob) -> None:
-    if not job.urls and not job.image_urls:
+def _check(job: CrawlJob, *, is_shared: bool) -> None:
+    if is_shared and job.image_urls:
+        raise CrawlSettingsError("images alone are looked at on one machine")
+    if not is_shared and not job.urls and not job.image_urls:
         raise CrawlSettingsError("nothing to crawl: give at least one URL")
     if job.depth < 0:
         raise CrawlSettingsError("depth must be 0 or more")

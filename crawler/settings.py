@@ -3,10 +3,13 @@
 Nothing here imports Scrapy, so a command line that does not crawl does not load it.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
-from indexer.settings import setting
+from indexer.errors import SettingsError
+from indexer.settings import QueueSettings, check_server, read_section, setting
 
 _MIB = 1024 * 1024
 
@@ -76,6 +79,73 @@ class CrawlSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrontierSettings:
+    """[frontier]: the URLs that crawlers on several machines share, in Redis; docs/cluster.md."""
+
+    url: str = setting("", "A Redis server: rediss://host:6379/0. `--frontier` takes its place.")
+    crawl: str = setting("default", "Name of the crawl that crawlers share.")
+    key_file: Path | None = setting(
+        None,
+        "A file with the key that URLs are sealed and named with, the same for every crawler: 64\n"
+        "hex digits, as `delist backup-key` writes one.",
+    )
+    user: str = setting("", "A user of Redis (ACL), with password_file; empty for its default one.")
+    password_file: Path | None = setting(None, "A file with the password.")
+    ca_file: Path | None = setting(
+        None, "Certificates (PEM) that are trusted instead of the usual."
+    )
+    certificate_file: Path | None = setting(
+        None, "Our certificate and its key (PEM), where the server asks for one."
+    )
+    allow_plain: bool = setting(
+        False, "Whether redis:// is accepted beyond loopback: where nobody else listens."
+    )
+    reserved: int = setting(32, "Most URLs that one crawler has in hand at once.", low=1, high=1024)
+    lease_s: float = setting(
+        60.0,
+        "Seconds after which what a killed crawler had in hand goes to another one. Those that\n"
+        "live say so three times as often.",
+        low=1,
+        high=3600,
+    )
+    tries: int = setting(
+        3, "How many crawlers may end over one URL before it is given up.", low=1, high=100
+    )
+    keep_s: int = setting(
+        3 * 86_400,
+        "Seconds after the last sign of life of any crawler in which all of a crawl leaves Redis.\n"
+        "A crawl that comes to its end leaves it at once.",
+        low=60,
+    )
+    patience_s: int = setting(
+        60, "Seconds for which a crawler waits for a server that is away.", low=0
+    )
+
+    def __post_init__(self) -> None:
+        if self.url:
+            check_server(
+                self.url,
+                schemes=("redis", "rediss"),
+                where="frontier.url",
+                allow_plain=self.allow_plain,
+            )
+        if not re.fullmatch(r"[\w-]{1,64}", self.crawl, re.ASCII):
+            raise SettingsError("frontier.crawl: 1 to 64 letters, digits, _ and - are needed")
+        if self.user and self.password_file is None:
+            raise SettingsError("frontier.user: goes with password_file")
+
+    def key(self) -> Path:
+        """Return where the key is.
+
+        Raises:
+            SettingsError: nobody said so.
+        """
+        if self.key_file is None:
+            raise SettingsError("frontier.key_file: is missing; `delist backup-key FILE` makes one")
+        return self.key_file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CrawlJob:
     """What one crawl is to visit.
 
@@ -87,6 +157,7 @@ class CrawlJob:
         max_pages: most pages that are visited; None leaves it to the settings.
         sitemap: also read the sitemaps of the seeds' hosts.
         allow_private_addresses: also fetch from loopback and private networks.
+        stay: with a shared frontier, wait for URLs of others when it is empty.
     """
 
     urls: tuple[str, ...] = field(default=(), repr=False)
@@ -95,6 +166,34 @@ class CrawlJob:
     max_pages: int | None = None
     sitemap: bool = False
     allow_private_addresses: bool = False
+    stay: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedCrawl:
+    """Where crawlers of several machines meet, and what they find goes."""
+
+    frontier: FrontierSettings
+    queue: QueueSettings
+
+    def order(self) -> dict[str, Any]:
+        """Write both as JSON, for the crawl's process; secrets are in files and stay there."""
+        return {
+            name: {
+                key: str(value) if isinstance(value, Path) else value
+                for key, value in asdict(part).items()
+                if value is not None
+            }
+            for name, part in (("frontier", self.frontier), ("queue", self.queue))
+        }
+
+    @classmethod
+    def of_order(cls, order: dict[str, Any]) -> Self:
+        """Read what ``order`` wrote."""
+        return cls(
+            frontier=read_section(FrontierSettings, order, "frontier", base_dir=Path("/")),
+            queue=read_section(QueueSettings, order, "queue", base_dir=Path("/")),
+        )
 
 
 def scrapy_settings(
@@ -142,6 +241,16 @@ def scrapy_settings(
             "ftp": None,
             "s3": None,
         },
+    }
+
+
+def shared_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """Change Scrapy's settings for a crawler that shares its crawl."""
+    return values | {
+        "ITEM_PIPELINES": {"crawler.shared_pipeline.SharedImagesPipeline": 300},
+        # Turns are given out by Redis, one after the other for all machines; a delay of our own
+        # would come on top.
+        "DOWNLOAD_DELAY": 0,
     }
 
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -22,13 +23,20 @@ from scrapy import signals
 from scrapy.crawler import AsyncCrawlerProcess, Crawler
 from scrapy.utils.reactor import install_reactor
 
-from crawler.pacing import pacing_of
+from crawler.pacing import pacing_of, use_pacing
 from crawler.pipelines import STOPPED, image_looked, internal_error, store_failed
-from crawler.settings import CrawlJob, CrawlSettings, scrapy_settings
+from crawler.settings import (
+    CrawlJob,
+    CrawlSettings,
+    SharedCrawl,
+    scrapy_settings,
+    shared_settings,
+)
 from crawler.spiders.pages import PagesSpider
 from crawler.tally import Tally
 from indexer.build import Indexer
 from indexer.errors import IndexerError
+from indexer.settings import settings_of
 
 PROGRESS_EVERY_S = 1.0
 GRACE_S = 10.0
@@ -61,6 +69,8 @@ def _crawl(order: dict[str, Any], out: IO[str]) -> dict[str, Any] | str:
     seeds = {name: tuple(order["job"][name]) for name in ("urls", "image_urls")}
     job = CrawlJob(**{**order["job"], **seeds})
     settings = CrawlSettings(**order["settings"])
+    if order.get("sharing"):
+        return _crawl_shared(order, job, settings, out)
     # Opened and closed once here: a configuration that is wrong fails before anything starts.
     with Indexer.open(order["config"], data_dir=order["data_dir"]) as indexer:
         max_image_bytes = indexer.settings.hashing.max_bytes
@@ -80,10 +90,47 @@ def _crawl(order: dict[str, Any], out: IO[str]) -> dict[str, Any] | str:
     return watch.result()
 
 
+def _crawl_shared(
+    order: dict[str, Any], job: CrawlJob, settings: CrawlSettings, out: IO[str]
+) -> dict[str, Any] | str:
+    """Crawl with others, without a store; as ``_crawl``."""
+    # Loaded here, since others need no client of Redis and NATS.
+    from crawler.frontier import SharedPacing  # noqa: PLC0415
+    from crawler.sharing import Connections, use_connections  # noqa: PLC0415
+    from crawler.spiders.shared import SharedSpider  # noqa: PLC0415
+
+    shared = SharedCrawl.of_order(order["sharing"])
+    indexer = settings_of(order["config"], data_dir=order["data_dir"])
+    values = scrapy_settings(
+        settings,
+        allow_private_addresses=job.allow_private_addresses,
+        max_image_bytes=indexer.hashing.max_bytes,
+    )
+    values["DELIST_ITEM_HASHES"] = False
+    install_reactor(values["TWISTED_REACTOR"])
+    process = AsyncCrawlerProcess(shared_settings(values))
+    crawler = process.create_crawler(SharedSpider)
+    connections = Connections(shared.frontier, shared.queue, indexer)
+    use_connections(crawler, connections)
+    use_pacing(crawler, SharedPacing(settings, connections.frontier))
+    watch = _Watch(crawler, out, on_stop=connections.stop, may_stop=job.stay)
+    reserved = shared.frontier.reserved
+    process.crawl(crawler, job=job, crawl_settings=settings, reserved=reserved)
+    process.start(install_signal_handlers=True)
+    return watch.result()
+
+
 class _Watch:
     """Reports progress, and stops the crawl when the parent is gone or the store fails."""
 
-    def __init__(self, crawler: Crawler, out: IO[str]) -> None:
+    def __init__(
+        self,
+        crawler: Crawler,
+        out: IO[str],
+        *,
+        on_stop: Callable[[], None] = lambda: None,
+        may_stop: bool = False,
+    ) -> None:
         from twisted.internet import reactor  # noqa: PLC0415 - installed just before
 
         self._crawler = crawler
@@ -92,6 +139,8 @@ class _Watch:
         self._store_error: str | None = None
         self._opened = False
         self._stopped = False
+        self._on_stop = on_stop
+        self._may_stop = may_stop
         self._reactor: Any = reactor
         crawler.signals.connect(self._note_internal_error, signal=internal_error)
         crawler.signals.connect(self._note_store_error, signal=store_failed)
@@ -105,7 +154,8 @@ class _Watch:
             return self._store_error
         if not self._opened:
             return "the crawl did not start; the log names the error"
-        if self._stopped or self._crawler.stats.get_value("finish_reason") != "finished":
+        reason = self._crawler.stats.get_value("finish_reason")
+        if (self._stopped or reason != "finished") and not (self._stopped and self._may_stop):
             return "the crawl was stopped before it was done; what it had recorded is kept"
         return {**self._counts(), "seconds": round(time.monotonic() - self._started_at, 3)}
 
@@ -131,6 +181,7 @@ class _Watch:
     def _stop(self) -> None:
         self._stopped = True
         pacing_of(self._crawler).stopping = True
+        self._on_stop()
         self._limit_grace()
         self._stop_engine()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from crawler.settings import CrawlSettings
+from crawler.settings import CrawlSettings, FrontierSettings
 from delist.errors import LogProofError
 from delist.policy import Policy, read_policy
 from delist.tlog.notes import check_name
@@ -18,6 +18,7 @@ from indexer.settings import (
     HashingSettings,
     IndexerSettings,
     MatchingSettings,
+    QueueSettings,
     ScanSettings,
     StoreSettings,
     read_indexer_settings,
@@ -408,6 +409,8 @@ class DelistSettings:
     indexer: IndexerSettings
     database: DatabaseSettings = DatabaseSettings()
     crawler: CrawlSettings = CrawlSettings()
+    frontier: FrontierSettings = FrontierSettings()
+    queue: QueueSettings = QueueSettings()
     policy_file: Path | None = None
     review: ReviewSettings = ReviewSettings()
     appeals: AppealSettings = AppealSettings()
@@ -439,6 +442,8 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
     ("hashing", HashingSettings),
     ("scan", ScanSettings),
     ("crawler", CrawlSettings),
+    ("frontier", FrontierSettings),
+    ("queue", QueueSettings),
     ("policy", PolicySettings),
     ("review", ReviewSettings),
     ("appeals", AppealSettings),
@@ -466,6 +471,10 @@ _EXAMPLES = {
     "folder": "/mnt/backups/delist",
     "key_file": "/etc/delist/backup-key",
     "client_secret_file": "/run/secrets/delist-oidc",
+    "token_file": "/run/secrets/delist-queue-token",
+    "password_file": "/run/secrets/delist-cluster-password",
+    "ca_file": "/etc/delist/cluster-ca.pem",
+    "certificate_file": "/run/secrets/delist-cluster.pem",
 }
 _POLICY_LINE = 'file = "policy.toml"'
 
@@ -533,6 +542,8 @@ def load_settings(config: Path | None, *, data_dir: Path | None = None) -> Delis
         indexer=read_indexer_settings(table, base_dir=base_dir, data_dir=data_dir),
         database=database,
         crawler=read_section(CrawlSettings, table, "crawler", base_dir=base_dir),
+        frontier=read_section(FrontierSettings, table, "frontier", base_dir=base_dir),
+        queue=read_section(QueueSettings, table, "queue", base_dir=base_dir),
         metrics=read_section(MetricsSettings, table, "metrics", base_dir=base_dir),
         tracing=_read_tracing(table, base_dir=base_dir),
         policy_file=policy.file,

@@ -36,7 +36,7 @@ _GONE = (404, 410)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Visit:
+class Visit:
     """A page that is to be visited.
 
     Attributes:
@@ -67,7 +67,7 @@ class PagesSpider(scrapy.Spider):
         self._job = job
         self._limits = crawl_settings
         self._max_pages = job.max_pages or crawl_settings.max_pages
-        self._frontier: deque[_Visit] = deque()
+        self._frontier: deque[Visit] = deque()
         self._known: set[bytes] = set()
         self._hosts: set[str] = set()
         self._pages_visited = 0
@@ -104,8 +104,8 @@ class PagesSpider(scrapy.Spider):
             except InvalidUrlError:
                 self._tally.refuse("invalid_url", seed=position)
                 continue
-            self._hosts.add(_authority(seed))
-            self._add(_Visit(url=seed, depth=0, seed=position))
+            self._hosts.add(authority_of(seed))
+            self._add(Visit(url=seed, depth=0, seed=position))
             parts = urlsplit(seed)
             roots[f"{parts.scheme}://{parts.netloc}/"] = None
         if self._job.sitemap:
@@ -133,7 +133,7 @@ class PagesSpider(scrapy.Spider):
             self._tally.refuse(refused.code)
         yield from self._advance()
 
-    def parse(self, response: Response, visit: _Visit) -> Iterator[Any]:
+    def parse(self, response: Response, visit: Visit) -> Iterator[Any]:
         """Take what a visit answered: an image, a sitemap or a page."""
         self._pages_asked -= 1
         try:
@@ -145,7 +145,7 @@ class PagesSpider(scrapy.Spider):
             self.crawler.signals.send_catch_log(signal=internal_error, error=error)
         yield from self._advance()
 
-    def _read(self, response: Response, visit: _Visit) -> Iterator[Any]:
+    def _read(self, response: Response, visit: Visit) -> Iterator[Any]:
         self._known.add(url_key(canonical_url(response.url)))
         if VIDEO in response.meta or _is_image(response):
             yield FetchedImage(response=response, page_url=visit.from_page, seed=visit.seed)
@@ -155,7 +155,7 @@ class PagesSpider(scrapy.Spider):
             raise RefusedError("not_a_page")
         if len(page.body) > self._limits.max_page_bytes:
             raise RefusedError("too_many_bytes")
-        authority = _authority(canonical_url(page.url))
+        authority = authority_of(canonical_url(page.url))
         if visit.seed is not None:
             self._hosts.add(authority)  # a seed that moved, say to www., takes us along
             if (yield from self._read_sitemap(response)):
@@ -165,7 +165,7 @@ class PagesSpider(scrapy.Spider):
             raise RefusedError("off_site")
         yield from self._read_page(page, visit)
 
-    def _read_page(self, page: HtmlResponse, visit: _Visit) -> Iterator[Any]:
+    def _read_page(self, page: HtmlResponse, visit: Visit) -> Iterator[Any]:
         self._pages_visited += 1
         self._tally.page()
         page_url = canonical_url(page.url)
@@ -179,8 +179,8 @@ class PagesSpider(scrapy.Spider):
             self._tally.refuse("too_many_videos", images=links.dropped_videos)
         if visit.depth < self._job.depth:
             for url in links.page_urls:
-                if _authority(url) in self._hosts:
-                    self._add(_Visit(url=url, depth=visit.depth + 1, from_page=page_url))
+                if authority_of(url) in self._hosts:
+                    self._add(Visit(url=url, depth=visit.depth + 1, from_page=page_url))
         yield {
             "page_url": page_url,
             "image_urls": links.image_urls,
@@ -192,12 +192,9 @@ class PagesSpider(scrapy.Spider):
     def fail(self, failure: Failure) -> Iterator[Any]:
         """Count a visit that failed, and go on with the next."""
         self._pages_asked -= 1
-        visit: _Visit = failure.request.cb_kwargs["visit"]  # type: ignore[attr-defined] # Scrapy adds it
+        visit: Visit = failure.request.cb_kwargs["visit"]  # type: ignore[attr-defined] # Scrapy adds it
         self._refuse(failure, seed=visit.seed)
-        response = getattr(failure.value, "response", None)
-        if isinstance(response, Response) and response.status in _GONE:
-            yield _empty_page(canonical_url(response.url))
-            yield from _left(response, but=canonical_url(response.url))
+        yield from gone_pages(failure)
         yield from self._advance()
 
     def fail_sitemap(self, failure: Failure) -> Iterator[Any]:
@@ -229,8 +226,8 @@ class PagesSpider(scrapy.Spider):
             except InvalidUrlError:
                 self._tally.refuse("invalid_url")
                 continue
-            if _authority(page_url) in self._hosts:
-                self._add(_Visit(url=page_url, depth=0))
+            if authority_of(page_url) in self._hosts:
+                self._add(Visit(url=page_url, depth=0))
         by_page: dict[str, list[str]] = {}
         for url, image_url in sitemap.image_urls:
             by_page.setdefault(url, []).append(image_url)
@@ -260,7 +257,7 @@ class PagesSpider(scrapy.Spider):
             priority=_SITEMAP_PRIORITY,
         )
 
-    def _add(self, visit: _Visit) -> None:
+    def _add(self, visit: Visit) -> None:
         if len(visit.url) > MAX_URL_CHARS:
             self._tally.refuse("invalid_url", seed=visit.seed)
             return
@@ -289,6 +286,14 @@ def _empty_page(url: str) -> dict[str, Any]:
     return {"page_url": url, "image_urls": (), "page_context": PageContext()}
 
 
+def gone_pages(failure: Failure) -> Iterator[dict[str, Any]]:
+    """Yield the items of the pages that a server says are gone."""
+    response = getattr(failure.value, "response", None)
+    if isinstance(response, Response) and response.status in _GONE:
+        yield _empty_page(canonical_url(response.url))
+        yield from _left(response, but=canonical_url(response.url))
+
+
 def _left(response: Response, *, but: str) -> Iterator[dict[str, Any]]:
     """Yield the items of the pages that led here by redirects: nothing is at their addresses."""
     for url in response.meta.get("redirect_urls", ()) if response.request else ():
@@ -298,7 +303,7 @@ def _left(response: Response, *, but: str) -> Iterator[dict[str, Any]]:
                 yield _empty_page(page_url)
 
 
-def _authority(url: str) -> str:
+def authority_of(url: str) -> str:
     """Host and port of a canonical URL, without user information."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
