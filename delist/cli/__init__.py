@@ -26,6 +26,7 @@ from delist.cli import (
     bench,
     brakes,
     cases,
+    clustering,
     consumers,
     direct,
     evaluating,
@@ -60,7 +61,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    serving_http, tokens, accounts,
+    serving_http, tokens, accounts, clustering,
     service, feeds, images, cases, suppressions, survivors, reports, audit, appeals, policies,
     brakes, banks, upkeep, bench, evaluating, direct, consumers, sinks, backups, jobs,
 ):  # fmt: skip

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crawler.settings import CrawlJob
+from delist.cli.clustering import crawl_with_others
 from delist.cli.context import Context, Exit, context_of, leave
 from delist.cli.output import document_of
 from delist.cli.steps import send_feedback, take_in
@@ -96,9 +97,11 @@ def check(
     leave(code)
 
 
-def crawl(
+def crawl(  # noqa: PLR0913, PLR0917 - typer reads options off the arguments
     ctx: typer.Context,
-    urls: Annotated[list[str], typer.Argument(help="Pages, images or sitemaps.")],
+    urls: Annotated[
+        list[str] | None, typer.Argument(help="Pages, images or sitemaps; none to join others.")
+    ] = None,
     depth: Annotated[int, typer.Option(help="Page links followed away from a seed.", min=0)] = 1,
     max_pages: Annotated[
         int | None, typer.Option(help="Most pages that are visited.", min=1)
@@ -112,18 +115,38 @@ def crawl(
             "--allow-private-addresses", help="Also fetch from loopback and private networks."
         ),
     ] = False,
+    frontier: Annotated[
+        str | None, typer.Option(help="Share the crawl: redis://HOST:PORT/DB. Needs --to.")
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(help="Hand what is found to `delist index-from`: nats://HOST.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the shared crawl.")] = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Wait for URLs of others when the frontier is empty.")
+    ] = False,
 ) -> None:
-    """Crawl with Scrapy; images are hashed, stored and matched, then taken in."""
+    """Crawl with Scrapy; images are hashed, stored and matched, then taken in.
+
+    With --frontier and --to, several crawlers share one crawl, and none of them has a store.
+    """
     from crawler.runner import run_crawl
 
     context = context_of(ctx)
+    urls = urls or []
     job = CrawlJob(
         urls=tuple(urls),
         depth=depth,
         max_pages=max_pages,
         sitemap=sitemap,
         allow_private_addresses=allow_private_addresses,
+        stay=stay,
     )
+    if frontier or to:
+        crawl_with_others(context, job, frontier=frontier, to=to, name=name)
+        return
+    if stay or name:
+        raise UsageError("crawl: --stay and --name go with --frontier and --to")
     with context.open() as delist:
         with context.output.progress("crawl") as advance:
 
