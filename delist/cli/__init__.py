@@ -32,6 +32,7 @@ from delist.cli import (
     evaluating,
     feeds,
     images,
+    ingesting,
     jobs,
     policies,
     reports,
@@ -63,7 +64,7 @@ app = typer.Typer(
 for module in (
     serving_http, tokens, accounts, clustering,
     service, feeds, images, cases, suppressions, survivors, reports, audit, appeals, policies,
-    brakes, banks, upkeep, bench, evaluating, direct, consumers, sinks, backups, jobs,
+    brakes, banks, upkeep, bench, evaluating, direct, consumers, sinks, backups, jobs, ingesting,
 ):  # fmt: skip
     module.register(app)
 
