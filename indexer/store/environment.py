@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,6 +38,7 @@ _LITTLE_ROOM_BYTES = 1024 * 1024
 class _Shared:
     env: lmdb.Environment
     users: int = 0
+    databases: dict[bytes, Database] = field(default_factory=dict)
 
 
 # LMDB allows one environment a file and process, so whoever opens it again gets the same.
@@ -110,7 +111,7 @@ class Environment:
             if shared is None:
                 shared = _SHARED[self._key] = _Shared(_open(path, settings))
             shared.users += 1
-            self._env = shared.env
+            self._env, self._databases = shared.env, shared.databases
             self._closed = False
             try:
                 self._claim()
@@ -121,7 +122,7 @@ class Environment:
     def _claim(self) -> None:
         with _translated(_OPEN, self.path):
             self._env.reader_check()
-            meta = self._env.open_db(_META)
+            meta = self._database(_META)
             with self._env.begin(db=meta) as txn:
                 schema = txn.get(_SCHEMA_KEY)
             if schema is None:
@@ -138,9 +139,18 @@ class Environment:
 
     def database(self, name: bytes) -> Database:
         """Open a named database, creating it when it is missing."""
-        with _translated(_OPEN, self.path), _OPENING:
+        with _translated(_OPEN, self.path):
+            return self._database(name)
+
+    def _database(self, name: bytes) -> Database:
+        held = self._databases.get(name)
+        if held is None:
             # In a write transaction: a handle that was opened in a read transaction ends with it.
-            return self._env.open_db(name)
+            # In one of our own: that which open_db begins waits for other writers while it keeps
+            # the interpreter to itself, and a writer of this process that needs it never ends.
+            with _OPENING, self._env.begin(write=True) as txn:
+                held = self._databases[name] = self._env.open_db(name, txn=txn)
+        return held
 
     @contextmanager
     def read(self) -> Iterator[lmdb.Transaction]:

@@ -345,3 +345,38 @@ def test_lmdb_errors_become_ours(tmp_path: Path) -> None:
                 put(key)
             assert not isinstance(raised.value, lmdb.Error)
             assert "\n" not in str(raised.value)
+
+
+BESIDE_WRITERS = """
+import sys, threading
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from indexer.store.environment import Environment
+from tests.fakes.signals import SETTINGS
+
+with Environment(Path(sys.argv[1]), SETTINGS) as environment:
+    known = environment.database(b"known")
+    opened = threading.Event()
+
+    def write():
+        while not opened.is_set():
+            with environment.write() as txn:
+                txn.put(b"key", b"value", db=known)
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for number in range(30):
+        environment.database(b"name %d" % number)
+        environment.database(b"known")
+    opened.set()
+    for writer in writers:
+        writer.join()
+"""
+
+
+def test_databases_are_opened_beside_writers(tmp_path: Path) -> None:
+    """Opening one waits for writers of the same process without keeping them from going on."""
+    script = BESIDE_WRITERS.format(root=str(ROOT))
+    command = [sys.executable, "-c", script, str(tmp_path / "store")]
+    subprocess.run(command, timeout=60, check=True)  # it would hang for ever, and no thread run
