@@ -116,6 +116,8 @@ class Row:
         page_urls: pages on which the image was seen, unchecked.
         document_id: the engine's own id.
         seen_at: when it was there, if the source says so.
+        etag: as the server wrote it.
+        last_modified: the same.
         next: where the source goes on behind this row.
         done_bytes: how far the source has come, for progress.
         is_new: whether the address came a moment ago in this source: what is stored of it
@@ -128,6 +130,8 @@ class Row:
     page_urls: tuple[str, ...] = field(default=(), repr=False)
     document_id: str | None = field(default=None, repr=False)
     seen_at: datetime | None = None
+    etag: str | None = field(default=None, repr=False)
+    last_modified: str | None = None
     next: Place
     done_bytes: int = 0
     is_new: bool = False

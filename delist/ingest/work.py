@@ -150,6 +150,8 @@ class Worker:
             image_url=url,
             page_urls=page_urls,
             document_id=row.document_id,
+            etag=row.etag,
+            last_modified=row.last_modified,
             hashed=hashed,
             seen_at=row.seen_at,
         )
@@ -269,6 +271,8 @@ class Worker:
             else:
                 searched.append(self._search(visit))
                 visits.append(_let_go(visit))
+        for url in links.page_urls:  # what looks like a page may be an image
+            places += self._placed(url, page_url, None, row.seen_at, marked)
         return Done(
             visits=tuple(visits),
             searched=tuple(searched),
@@ -281,7 +285,7 @@ class Worker:
         self,
         url: str,
         page_url: str,
-        context: "PageContext",
+        context: "PageContext | None",
         seen_at: datetime | None,
         marked: set[bytes],
     ) -> Iterator[ImageVisit]:
@@ -292,7 +296,7 @@ class Worker:
         yield ImageVisit(
             image_url=record.image_url,
             page_urls=(page_url,),
-            page_marks=None if is_older else context.of(url),
+            page_marks=None if is_older or context is None else context.of(url),
             hashed=None,
             seen_at=seen_at,
         )

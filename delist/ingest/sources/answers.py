@@ -21,6 +21,7 @@ _HTML_HEAD_BYTES = 1024
 _CHUNK = re.compile(rb"[0-9A-Fa-f]{1,8}[ \t]*(?:;[^\r\n]*)?\r\n")
 _KEPT_HEADERS = frozenset({"content-type", "rating"})
 _MOST_HEADERS = 16
+_MOST_VALIDATOR_CHARS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Answer:
         encodings: the words of its Content-Encoding.
         size_bytes: of its body; 0 where only its end tells.
         reader: gives its body, piece by piece.
+        is_cut: whether the archive says that it holds a part of the body alone.
     """
 
     url: str = field(repr=False)
@@ -46,6 +48,23 @@ class Answer:
     encodings: tuple[str, ...]
     size_bytes: int
     reader: Any
+    is_cut: bool = False
+
+    @property
+    def etag(self) -> str | None:
+        """What the server called these bytes."""
+        return self._validator("ETag")
+
+    @property
+    def last_modified(self) -> str | None:
+        """When the server says that they changed last."""
+        return self._validator("Last-Modified")
+
+    def _validator(self, name: str) -> str | None:
+        """Return a header as a crawl keeps it; none of a body that the archive cut off."""
+        text = (self.headers.get(name) or "").strip()
+        is_kept = text.isprintable() and len(text) <= _MOST_VALIDATOR_CHARS and not self.is_cut
+        return text if text and is_kept else None
 
     @property
     def kept_headers(self) -> tuple[tuple[str, str], ...]:
@@ -79,6 +98,7 @@ def answer_of(record: Any) -> Answer:  # noqa: ANN401 - FastWARC's
         encodings=encodings,
         size_bytes=0 if isinstance(reader, _Chunked) else record.content_length,
         reader=reader,
+        is_cut=bool(record.headers.get("WARC-Truncated")),
     )
 
 

@@ -44,8 +44,8 @@ _SUCCESS = range(200, 300)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 T = TypeVar("T")
-_Found = tuple[Content, str, datetime | None]
-"""What a record holds, its address, and when that was there."""
+_Found = tuple[Answer, Content]
+"""A record, and what it holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +97,22 @@ class WarcSource:
                 return
             read = self._read_image if stage == IMAGES else self._read_page
             for found, at, after in self._records(file, place, read):
-                content, url, seen_at = (found, "", None) if isinstance(found, Refused) else found
-                if isinstance(found, Refused) and stage != IMAGES:
-                    content = Passed(OTHER)  # it was named before
+                if isinstance(found, Refused):
+                    # The first pass names it.
+                    content: Content = found if stage == IMAGES else Passed(OTHER)
+                    yield Row(at=f"byte {at}", content=content, next=after, done_bytes=at)
+                    continue
+                answer, content = found
                 yield Row(
-                    at=f"byte {at}", url=url, content=content, seen_at=seen_at,
-                    next=after, done_bytes=at,
-                )  # fmt: skip
+                    at=f"byte {at}",
+                    url=answer.url,
+                    content=content,
+                    seen_at=answer.at,
+                    etag=answer.etag,
+                    last_modified=answer.last_modified,
+                    next=after,
+                    done_bytes=at,
+                )
 
     def _records(
         self, file: BinaryIO, place: Place, read: Callable[[Any], T]
@@ -138,9 +147,9 @@ class WarcSource:
         """Read an image or video; say of anything else what it is."""
         answer = answer_of(record)
         try:
-            return _refusal(record, answer) or self._take(answer), answer.url, answer.at
+            return answer, _refusal(record, answer) or self._take(answer)
         except RefusedError as refused:
-            return Refused(refused.code), answer.url, answer.at
+            return answer, Refused(refused.code)
 
     def _take(self, answer: Answer) -> Content:
         body = LookedAt(
@@ -173,11 +182,9 @@ class WarcSource:
         """Read a page; whatever else there is was looked at before."""
         answer = answer_of(record)
         try:
-            is_page = not _refusal(record, answer)
-            content = self._page(answer) if is_page else Passed(OTHER)
+            return answer, Passed(OTHER) if _refusal(record, answer) else self._page(answer)
         except RefusedError as refused:
-            content = Refused(refused.code)
-        return content, answer.url, answer.at
+            return answer, Refused(refused.code)
 
     def _page(self, answer: Answer) -> Content:
         held = bytearray()
