@@ -34,6 +34,7 @@ from delist.people.signing_on import SigningOn
 from delist.policy import Policy, parse_policy
 from delist.recrawl import Recrawling, RecrawlReport
 from delist.reporting import SurvivorReport
+from delist.rescan.keys import RunKeys
 from delist.retention import RetentionReport
 from delist.review import Ruling
 from delist.review.desk import CaseFile, Desk
@@ -54,10 +55,12 @@ from indexer.ports import FeedbackReceiver
 from indexer.scan import Progress, ScanReport
 from indexer.store import load_or_create_secret
 from indexer.sync import SyncReport
+from indexer.tables import pyarrow
 
 if TYPE_CHECKING:
     from delist.export import Exports
     from delist.ingest.ingesting import Ingestion
+    from delist.rescan.running import FileRescans
     from delist.serving import SnapshotReport, SuppressionFilter
 
 Stopped = Callable[[], bool]
@@ -320,6 +323,25 @@ class Delist:
         )
 
     @cached_property
+    def file_rescans(self) -> "FileRescans":
+        """What re-scans exported files of hashes.
+
+        Raises:
+            SettingsError: pyarrow is not installed.
+        """
+        pyarrow()
+        from delist.rescan.running import FileRescans  # noqa: PLC0415 - needs an extra
+
+        settings = self.settings.indexer
+        return FileRescans(
+            self.indexer.scanner,
+            settings.data_dir,
+            threshold_bits=settings.matching.threshold_bits,
+            keep_for=timedelta(seconds=settings.store.purge_after_s),
+            clock=self.clock,
+        )
+
+    @cached_property
     def ingestion(self) -> "Ingestion":
         """What takes an existing index or archive in."""
         from delist.ingest.ingesting import Ingestion  # noqa: PLC0415 - loads Scrapy's pages
@@ -361,6 +383,9 @@ class Delist:
 
     def compact(self, *, at_once: bool = True, stopped: Stopped = _never) -> CompactionReport:
         """Close gaps in the store and overwrite what has gone; see ``Indexer.compact``."""
+        settings = self.settings.indexer
+        keep_for = timedelta(seconds=settings.store.purge_after_s)
+        RunKeys(settings.data_dir).destroy_old(now=self.clock(), keep_for=keep_for)
         return self.indexer.compact(at_once=at_once, stopped=stopped)
 
     def take_in(self, *, stopped: Stopped = _never) -> IntakeReport:

@@ -34,6 +34,10 @@ message here is safe to log and to show.
     │   ├── BackupKeyError      the archive is sealed with another key, or with none
     │   ├── BackupVersionError  another version of the program wrote it
     │   └── BackupStoppedError  it was to end before it was whole; no file is left
+    ├── RescanError             a re-scan of files cannot begin or go on
+    │   ├── TableRefusedError   a file of hashes is not as it has to be
+    │   ├── WorkerRefusedError  a worker cannot take part in the run
+    │   └── SealedFileError     a file of the run is missing or not what was written
     ├── RestoredError           put back from a backup; what ended since is not known yet
     └── DatabaseError           the SQL store cannot be used
         ├── LeaseLostError      another process does the periodic work now
@@ -205,6 +209,46 @@ class BackupVersionError(BackupError):
 
 class BackupStoppedError(BackupError):
     """The backup was to end before it was whole; no file is left."""
+
+
+class RescanError(DelistError):
+    """A re-scan of files cannot begin or go on; what was done of it counts."""
+
+
+class TableRefusedError(RescanError):
+    """A file of hashes is not as it has to be; nothing of it was compared.
+
+    Attributes:
+        code: what is wrong, as a constant, for counters.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class WorkerRefusedError(RescanError):
+    """A worker cannot take part in a run; another may.
+
+    Attributes:
+        code: why, as a constant, for counters.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class SealedFileError(RescanError):
+    """A file of a run is missing, damaged, or another one than was written.
+
+    Attributes:
+        code: ``missing``, ``unreadable`` or ``damaged``.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class RestoredError(DelistError):

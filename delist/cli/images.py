@@ -10,6 +10,7 @@ from crawler.settings import CrawlJob
 from delist.cli.clustering import crawl_with_others
 from delist.cli.context import Context, Exit, context_of, leave
 from delist.cli.output import document_of
+from delist.cli.scanning import scan_files
 from delist.cli.steps import send_feedback, take_in
 from delist.errors import UsageError
 from indexer.errors import InvalidDigestError
@@ -35,6 +36,7 @@ def register(app: typer.Typer) -> None:
     scans.command("delta")(scan_delta)
     scans.command("full")(scan_full)
     scans.command("recrawl")(recrawl)
+    scans.command("files")(scan_files)
     app.add_typer(scans, name="scan")
 
 

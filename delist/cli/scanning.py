@@ -1,0 +1,109 @@
+"""``delist scan files``: re-scans of exported files, over processes or a Ray cluster."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from delist.cli.context import Exit, context_of, leave
+from delist.cli.output import document_of
+from delist.cli.steps import take_in
+from delist.errors import UsageError
+from indexer.comparing import processors
+
+if TYPE_CHECKING:
+    from delist.rescan.running import Engine
+
+LOCAL, RAY = "local", "ray"
+
+EngineName = Annotated[str, typer.Option(help='"local": processes here; "ray": a Ray cluster.')]
+
+
+def scan_files(  # noqa: PLR0913, PLR0917 - typer reads options off the arguments
+    ctx: typer.Context,
+    paths: Annotated[
+        list[Path], typer.Argument(help="What `delist export images` wrote: files or folders.")
+    ],
+    engine: EngineName = LOCAL,
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Working folder of the run, by this path on every machine."),
+    ] = None,
+    after: Annotated[
+        int,
+        typer.Option(help="Only signals behind this number of the signal log (`version`).", min=0),
+    ] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that was stopped.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Files at once; 0: processors here.", min=0)] = 0,
+    threads: Annotated[
+        int, typer.Option(help="Threads of a worker: all share its copy of the signals.", min=1)
+    ] = 1,
+    address: Annotated[
+        str | None, typer.Option(help="host:port of a Ray cluster; without it one is started here.")
+    ] = None,
+    trust_network: Annotated[
+        bool, typer.Option("--trust-network", help="The cluster's network is encrypted otherwise.")
+    ] = False,
+    intake: Annotated[bool, typer.Option(help="Turn matches into cases and records.")] = True,
+) -> None:
+    """Compare exported images with the signals, then look at what matches as it is stored here."""
+    context = context_of(ctx)
+    if engine not in {LOCAL, RAY}:
+        raise UsageError(f'--engine: "{LOCAL}" or "{RAY}", not "{engine}"')
+    if engine == LOCAL and (address or trust_network):
+        raise UsageError("--address and --trust-network go with --engine ray")
+    workers = workers or max(1, processors() // threads)
+    with context.open() as delist:
+        rescans = delist.file_rescans
+        with (
+            context.output.progress("re-scan of files") as advance,
+            opened_engine(
+                engine, workers=workers, address=address, trust_network=trust_network
+            ) as opened,
+        ):
+            report = rescans.run(
+                paths,
+                opened,
+                folder=work,
+                after=after,
+                threads=threads,
+                resume=resume,
+                on_progress=lambda done, total: advance(done, total, "files"),
+            )
+        document = document_of(report)
+        if intake:
+            document["intake"] = take_in(context, delist)
+    for code, files in report.refused.items():
+        context.output.error(f"{files} files were not compared: {code}")
+    context.output.result(document)
+    if report.to_resume:
+        leave(Exit.FAILED)
+    leave(Exit.REFUSED if report.refused else Exit.DONE)
+
+
+@contextmanager
+def opened_engine(
+    name: str, *, workers: int, address: str | None = None, trust_network: bool = False
+) -> Iterator["Engine"]:
+    """Open an engine by its name.
+
+    Raises:
+        UsageError: it is not installed, or would not be safe.
+        RescanError: the cluster cannot be reached.
+    """
+    if name == LOCAL:
+        from delist.rescan.local import LocalEngine
+
+        yield LocalEngine(workers=workers)
+        return
+    from delist.rescan.on_ray import RayEngine
+
+    ray = RayEngine(address=address, workers=workers, trust_network=trust_network)
+    try:
+        yield ray
+    finally:
+        ray.close()

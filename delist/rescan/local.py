@@ -1,0 +1,79 @@
+"""The engine of one machine: the unit of work under plain processes."""
+
+import multiprocessing
+from collections import Counter, deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+from delist.rescan.job import Job
+from delist.rescan.work import FileOutcome, scan_file
+
+_TRIES_ALONE = 2
+_AHEAD = 2
+
+
+class LocalEngine:
+    """Runs files over some processes; a process that dies costs what it was at."""
+
+    def __init__(self, *, workers: int) -> None:
+        self._workers = workers
+
+    def has_others(self, avoid: frozenset[str]) -> bool:  # noqa: ARG002 - the port
+        """Say whether other processes would do better: all are the same."""
+        return False
+
+    def run(
+        self,
+        job: Job,
+        files: Sequence[str],
+        *,
+        avoid: frozenset[str] = frozenset(),  # noqa: ARG002 - the port
+    ) -> Generator[FileOutcome, None, None]:
+        """Compare files; outcomes in the order in which they come about.
+
+        What was under way when a process died is done again at the end, each file alone: one at
+        which processes die is refused, ``worker_died``, and costs no other.
+        """
+        waiting, suspects, died = deque(files), deque[str](), Counter[str]()
+        while waiting:
+            suspects += yield from _together(job, waiting, self._workers, _AHEAD * self._workers)
+        while suspects:
+            for file in (yield from _together(job, suspects, 1, 1)):
+                died[file] += 1
+                if died[file] < _TRIES_ALONE:
+                    suspects.append(file)
+                else:
+                    yield FileOutcome(file=file, refused="worker_died", by_worker=True)
+
+
+def _together(
+    job: Job, waiting: deque[str], workers: int, most: int
+) -> Generator[FileOutcome, None, list[str]]:
+    """Take files from ``waiting`` until none is left, or a process died; returns what it cost.
+
+    Args:
+        job: the run.
+        waiting: files.
+        workers: processes.
+        most: files that are given out at once.
+    """
+    held: dict[Future[FileOutcome], str] = {}
+    # A fork would share locks and maps with a process that has threads.
+    pool = ProcessPoolExecutor(
+        min(workers, len(waiting)), mp_context=multiprocessing.get_context("spawn")
+    )
+    try:
+        while waiting or held:
+            while waiting and len(held) < most:
+                future = pool.submit(scan_file, job, waiting[0])
+                held[future] = waiting.popleft()
+            for future in wait(held, return_when=FIRST_COMPLETED).done:
+                outcome = future.result()
+                del held[future]
+                yield outcome
+    except BrokenProcessPool:
+        return list(held.values())
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return []
