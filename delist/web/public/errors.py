@@ -57,6 +57,7 @@ _FORGED = (
     _("This form cannot be used any more"),
     _("Nothing was sent. Please go back, load the page again, and fill it in once more."),
 )
+_FIRST_PAGE = _("First page")
 _OF_PEOPLE = ("/console", "/me", "/login", "/logout")
 
 
@@ -84,7 +85,8 @@ def public_error(
         heading=say(heading),
         sentences=(say(told),),
         status=status,
-        back="/",
+        back="/",  # no way back to a form leads over a link
+        back_words=say(_FIRST_PAGE),
         wait_s=int(retry) if retry.isdecimal() else 0,
         # What was asked for is in no link: it is a stranger's words.
         path="/",

@@ -133,7 +133,7 @@ def message(
         heading=heading,
         sentences=sentences,
         back=back,
-        **({"ways": ""} | values),
+        **({"ways": "", "back_words": ""} | values),
     )
 
 
