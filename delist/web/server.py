@@ -6,6 +6,7 @@ cannot read at all is answered with our headers, and what waits for news is ende
 
 import asyncio
 import logging
+import multiprocessing.connection
 import os
 import signal
 import socket
@@ -52,6 +53,7 @@ class AppFactory:
         from delist.web.app import create_app  # noqa: PLC0415 - the parent of workers needs none
 
         configure_logs(logging.WARNING)
+        _end_with_parent()
         delist = Delist.open(self.config, data_dir=self.data_dir)
         tracing.start(delist.settings.tracing, part="serve")
         return create_app(delist)
@@ -130,6 +132,23 @@ class Http(H11Protocol):
         if self._slow is not None:
             self._slow.cancel()
             self._slow = None
+
+
+def _end_with_parent() -> None:
+    """Have a worker end when the process that started it has ended, killed or not.
+
+    It holds the socket: left behind, it would go on answering, with the program of before, and
+    take requests away from whoever is started next.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:  # the only process
+        return
+
+    def wait(sentinel: int = parent.sentinel) -> None:
+        multiprocessing.connection.wait([sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
+import psutil
 import pytest
 
 from delist.ops.bench.asking import Load, ask
@@ -172,6 +173,32 @@ def test_serve_answers_until_sigterm_and_ends_with_exit_code_0(
     assert took_s < 10
     assert b"Traceback" not in errors
     assert token.encode() not in errors
+
+
+def test_workers_do_not_outlive_the_process_that_started_them(tmp_path: Path) -> None:
+    """Where it was killed they end by themselves, and the port is free again."""
+    with World(tmp_path / "data") as world:
+        config = world.write_configuration()
+    command = [sys.executable, "-m", "delist", "--config", str(config), "--json", "serve"]
+    running = subprocess.Popen([*command, "--port", "0", "--workers", "2"], stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    url = json.loads(running.stdout.readline())["url"]
+    try:
+        assert httpx2.get(f"{url}/healthz", timeout=60).status_code == 200
+        workers = psutil.Process(running.pid).children(recursive=True)
+    finally:
+        running.kill()
+        running.wait()
+        running.stdout.close()
+
+    _, left = psutil.wait_procs(workers, timeout=30)
+    for worker in left:
+        worker.kill()
+
+    assert len(workers) > 2
+    assert not left
+    with pytest.raises(ConnectionRefusedError):
+        connect(url)
 
 
 @pytest.mark.parametrize("right", [True, False])
