@@ -212,7 +212,7 @@ class RobotsFileMiddleware:
 
     def process_response(self, request: Request, response: Response) -> Response:
         """Replace the body of a robots.txt that is none."""
-        if not _is_robots_request(request):
+        if not is_robots_request(request):
             return response
         if 400 <= response.status < 500:  # noqa: PLR2004 - HTTP status classes
             return response.replace(body=b"")  # (1)
@@ -240,5 +240,6 @@ def retry_after_s(response: Response, *, now: datetime) -> float | None:
     return max(0.0, (until - now).total_seconds())
 
 
-def _is_robots_request(request: Request) -> bool:
+def is_robots_request(request: Request) -> bool:
+    """Say whether a request is Scrapy's own for a robots.txt."""
     return bool(request.meta.get("dont_obey_robotstxt")) and request.url.endswith("/robots.txt")

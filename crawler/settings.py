@@ -248,6 +248,11 @@ def shared_settings(values: dict[str, Any]) -> dict[str, Any]:
     """Change Scrapy's settings for a crawler that shares its crawl."""
     return values | {
         "ITEM_PIPELINES": {"crawler.shared_pipeline.SharedImagesPipeline": 300},
+        "DOWNLOADER_MIDDLEWARES": {
+            **values["DOWNLOADER_MIDDLEWARES"],
+            # Outside of what follows redirects: sees the answer that they led to.
+            "crawler.shared_robots.SharedRobotsMiddleware": 150,
+        },
         # Turns are given out by Redis, one after the other for all machines; a delay of our own
         # would come on top.
         "DOWNLOAD_DELAY": 0,

@@ -7,6 +7,7 @@ function writes to the raw socket.
 import io
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ class Site:
     port: int
     pages: dict[str, Answer] = field(default_factory=dict)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    """When each of ``requests`` came in, by ``time.monotonic``."""
 
     @property
     def url(self) -> str:
@@ -70,6 +73,7 @@ def serve_site(pages: dict[str, Answer] | None = None) -> Iterator[Site]:
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
+            site.times.append(time.monotonic())
             site.requests.append((self.path, dict(self.headers.items())))
             answer = site.pages.get(self.path, Answer(status=404, body=b"no such page"))
             etag = answer.headers.get("ETag")

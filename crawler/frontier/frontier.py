@@ -11,7 +11,8 @@
 
 What lies there, under ``delist:{NAME}:``, all with an expiry: ``known`` keys (HMAC of the URL's
 key) with how they ended; ``tasks`` and ``places``, sealed; ``queue``, ``hosts``, ``pace``, ``out``
-by HMAC of the host; ``leases``, ``owners``, ``tries`` by key; ``sites`` by HMAC; ``meta`` counts.
+by HMAC of the host; ``leases``, ``owners``, ``tries`` by key; ``sites`` by HMAC; ``meta`` counts;
+``robots:…`` what a robots.txt says, sealed, for an hour; ``ended``, which crawl was over lately.
 """
 
 import asyncio
@@ -40,6 +41,8 @@ _NAMES = (
 )  # fmt: skip
 _SCRIPTS = ("open", "add", "reserve", "renew", "finish", "release", "turn", "slow", "close")
 _AT_ONCE = 500
+_ROBOTS_S = 3600
+"""RFC 9309 lets a robots.txt be kept for a day."""
 _REFUSED = b"-"
 _TIMEOUT_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
@@ -299,6 +302,25 @@ class Frontier:
         """Name a site as ``sites`` does."""
         return self._seal.name(b"site", site.encode())
 
+    async def recall(self, key: bytes) -> bytes | None:
+        """Return what is kept of a robots.txt, by the key of its URL; None if nothing is."""
+        sealed = await self._ask(lambda: self._redis.get(self._robots(key)))
+        return self._open(sealed) if sealed else None
+
+    async def claim(self, key: bytes, *, seconds: float) -> bool:
+        """Say whether we are to fetch a robots.txt; for some time nobody else is told so."""
+        name, most_ms = self._robots(key), int(seconds * 1000)
+        return bool(await self._ask(lambda: self._redis.set(name, b"", nx=True, px=most_ms)))
+
+    async def remember(self, key: bytes, said: bytes) -> None:
+        """Keep what a robots.txt says, for an hour."""
+        name, sealed = self._robots(key), self._seal.seal(said)
+        await self._ask(lambda: self._redis.set(name, sealed, ex=_ROBOTS_S))
+
+    async def give_up(self, key: bytes) -> None:
+        """Let somebody else fetch a robots.txt."""
+        await self._ask(lambda: self._redis.delete(self._robots(key)))
+
     async def end(self) -> bool:
         """Erase the crawl if it is over; says whether it was."""  # (5)
         return bool(await self._run("close", self.crawl))
@@ -312,6 +334,9 @@ class Frontier:
     @property
     def _keep_ms(self) -> int:
         return self._settings.keep_s * 1000
+
+    def _robots(self, key: bytes) -> str:
+        return f"delist:{{{self._settings.crawl}}}:robots:{self._seal.name(b'robots', key)}"
 
     def _host(self, host: str) -> str:
         return self._seal.name(b"host", host.encode())

@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -42,8 +44,7 @@ def crawl_with_others(
 
     settings = load_settings(context.config_in_use, data_dir=context.data_dir)
     shared = _shared(settings, frontier=frontier, to=to, name=name)
-    signal.signal(signal.SIGTERM, _leave)
-    with context.output.progress("crawl") as advance:
+    with _leaving_on_sigterm(), context.output.progress("crawl") as advance:
 
         def on_progress(counts: dict[str, Any]) -> None:
             word = f"{counts.get('pages', 0)} pages, {counts.get('images', 0)} images"
@@ -92,9 +93,7 @@ def index_from(
         queue = _queue(delist.settings, tuple(servers or ()))
         if not queue.servers:
             raise UsageError("index-from: name a server, or set queue.servers")
-        taking = _take(
-            context, delist, queue, until_idle=until_idle, parked=parked, intake=intake
-        )
+        taking = _take(context, delist, queue, until_idle=until_idle, parked=parked, intake=intake)
         report = asyncio.run(taking)
         document = document_of(report)
         if intake:
@@ -159,6 +158,15 @@ def _queue(settings: DelistSettings, servers: tuple[str, ...]) -> QueueSettings:
     return replace(settings.queue, servers=servers) if servers else settings.queue
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """End in order: the crawl's process gives back what it has in hand."""
-    raise SystemExit(Exit.DONE)
+@contextmanager
+def _leaving_on_sigterm() -> Iterator[None]:
+    """End in order on SIGTERM: the crawl's process gives back what it has in hand."""
+
+    def leave_now(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(Exit.DONE)
+
+    before = signal.signal(signal.SIGTERM, leave_now)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

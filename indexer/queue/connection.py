@@ -4,6 +4,7 @@ A password or token is only told to a server that speaks TLS where TLS is asked 
 would go on without. What a server says is in no message: it may repeat what it was sent.
 """
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -26,26 +27,27 @@ _TOO_LARGE = 10054
 
 
 async def connect(settings: QueueSettings, *, name: str) -> Client:
-    """Connect to the first server that answers; later the client connects again by itself.
+    """Connect to one of the servers; when it is gone, the client goes to another by itself.
 
     Raises:
-        QueueError: none answers, or none takes the credentials.
+        QueueError: none answers in time, or takes the credentials.
         SettingsError: a file cannot be read.
     """
     settings.check_login()
     client = Client()
-    failure: Exception = QueueError("unreachable", "the queue's server does not answer")
-    for server in settings.servers:
-        try:
-            await client.connect(servers=[server], **_options(settings, server, client, name))
-            _check_encrypted(server, client)
-        except (*FAULTS, QueueError) as error:
-            failure = error
-            await client.close()
-            client = Client()
-        else:
-            return client
-    raise named(failure) from None
+    met: list[Exception] = []
+
+    async def note(error: Exception) -> None:  # the client's own would log what the server says
+        met[:] = [error]
+
+    try:
+        async with asyncio.timeout(settings.timeout_s):
+            await client.connect(**_options(settings, client), name=name, error_cb=note)
+        _check_encrypted(settings, client)
+    except (*FAULTS, QueueError) as error:
+        await client.close()
+        raise named(met[0] if met and isinstance(error, TimeoutError) else error) from None
+    return client
 
 
 async def ensure_stream(client: Client, config: api.StreamConfig) -> None:
@@ -91,25 +93,23 @@ def _words(error: Exception) -> tuple[str, str]:
     return "unreachable", f"the queue's server does not answer ({type(error).__name__})"
 
 
-def _options(settings: QueueSettings, server: str, client: Client, name: str) -> dict[str, Any]:
+def _options(settings: QueueSettings, client: Client) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "name": name,
+        "servers": list(settings.servers),
         "connect_timeout": settings.timeout_s,
         "max_reconnect_attempts": -1,
-        "allow_reconnect": True,
-        "error_cb": _ignore,  # the default one logs what the server says
     }
 
     def secret(path: Path) -> Callable[[], str]:
         text = _read(path)
 
         def tell() -> str:
-            _check_encrypted(server, client)
+            _check_encrypted(settings, client)
             return text
 
         return tell
 
-    if server.startswith("tls:") or settings.ca_file is not None:
+    if _is_encrypted(settings) or settings.ca_file is not None:
         options["tls"] = _tls_context(settings)
     if settings.token_file is not None:
         options["token"] = secret(settings.token_file)
@@ -128,9 +128,13 @@ def _tls_context(settings: QueueSettings) -> ssl.SSLContext:
     return context
 
 
-def _check_encrypted(server: str, client: Client) -> None:
+def _is_encrypted(settings: QueueSettings) -> bool:
+    return any(server.startswith("tls:") for server in settings.servers)
+
+
+def _check_encrypted(settings: QueueSettings, client: Client) -> None:
     told: dict[str, Any] = client._server_info  # noqa: SLF001 - the client tells it nowhere else
-    if server.startswith("tls:") and not told.get("tls_required"):
+    if _is_encrypted(settings) and not told.get("tls_required"):
         raise QueueError("tls_failed", "the queue's server does not ask for TLS")
 
 
@@ -140,8 +144,3 @@ def _read(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise SettingsError(f"{path} cannot be read: {reason}") from None
-
-
-async def _ignore(error: Exception) -> None:
-    """Say nothing: what failed is raised where it was asked for."""
-    del error

@@ -21,7 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
 
-from indexer.errors import StoreError
+from indexer.errors import QueueError, StoreError
 from indexer.model import ImageVisit, VisitOutcome, VisitResult
 from indexer.queue.connection import FAULTS, connect, ensure_stream, named
 from indexer.queue.messages import MessageError, PageRead, decode
@@ -161,7 +161,7 @@ class Taker:
         )
         heard_at = answered_at = monotonic()
         while not stop.is_set():
-            batch = await _fetch(subscription)
+            batch = await _fetch(subscription, min(_FETCH_S, idle_s or _FETCH_S))
             if batch:
                 heard_at = answered_at = monotonic()
                 await self._take(batch, record_visits, record_page)
@@ -252,12 +252,18 @@ class Taker:
             return
         headers = {**(message.headers or {}), REASON_HEADER: reason}
         headers.pop(api.Header.EXPECTED_STREAM.value, None)
-        await self._jetstream.publish(
-            f"{self._settings.subject}.parked",
-            message.data,
-            stream=self._parked,
-            headers=headers,
-        )
+        try:
+            await self._jetstream.publish(
+                f"{self._settings.subject}.parked",
+                message.data,
+                stream=self._parked,
+                headers=headers,
+            )
+        except FAULTS as error:
+            failure = named(error)
+            if failure.code == "full":
+                failure = QueueError("parked_full", f"no room for what is parked in {self._parked}")
+            raise failure from None
         await message.term()
 
     @asynccontextmanager
@@ -297,9 +303,9 @@ class Taker:
         )
 
 
-async def _fetch(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
+async def _fetch(subscription: JetStreamContext.PullSubscription, timeout_s: float) -> list[Msg]:
     """Fetch what is there; nothing where nothing comes, or the client is connecting again."""
     try:
-        return await subscription.fetch(BATCH, timeout=_FETCH_S)
+        return await subscription.fetch(BATCH, timeout=timeout_s)
     except (TimeoutError, nats.errors.Error):
         return []
