@@ -110,6 +110,7 @@ def new_folder(to: Path, name: str) -> Iterator[Path]:
 
 
 def _take(descriptor: int, folder: Path) -> None:
+    os.fchmod(descriptor, 0o700)  # whoever made it
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
