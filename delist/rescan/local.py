@@ -1,6 +1,10 @@
 """The engine of one machine: the unit of work under plain processes."""
 
 import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
 from collections import Counter, deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -59,9 +63,11 @@ def _together(
         most: files that are given out at once.
     """
     held: dict[Future[FileOutcome], str] = {}
-    # A fork would share locks and maps with a process that has threads.
     pool = ProcessPoolExecutor(
-        min(workers, len(waiting)), mp_context=multiprocessing.get_context("spawn")
+        min(workers, len(waiting)),
+        # A fork would share locks and maps with a process that has threads.
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin,
     )
     try:
         while waiting or held:
@@ -77,3 +83,16 @@ def _together(
     finally:
         pool.shutdown(cancel_futures=True)
     return []
+
+
+def _begin() -> None:
+    """Begin a process, which ends with the driver, however that ends: it holds the signals."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver ends us
+    threading.Thread(target=_end_with_driver, daemon=True).start()
+
+
+def _end_with_driver() -> None:
+    driver = multiprocessing.parent_process()
+    assert driver is not None  # noqa: S101 - a process of a pool
+    multiprocessing.connection.wait([driver.sentinel])
+    os._exit(1)

@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import os
 import secrets
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from delist.rescan.work import FileOutcome, scan_file
 try:
     import ray
     from ray.exceptions import RayError
+    from ray.util.annotations import RayDeprecationWarning
 except ImportError:
     raise UsageError(
         "--engine ray needs Ray, which is not installed: pip install 'delist[ray]'"
@@ -95,16 +97,19 @@ class RayEngine:
         """
         names = [{"file": file} for file in files]
         rows = ray.data.from_items(names, override_num_blocks=len(files))
-        outcomes = rows.map_batches(
-            _scan,
-            batch_size=1,
-            batch_format="numpy",
-            fn_kwargs={"job": job},
-            num_cpus=job.threads,
-            compute=ray.data.TaskPoolStrategy(size=self._workers),
-            label_selector={_NODE_LABEL: f"!in({','.join(sorted(avoid))})"} if avoid else None,
-            max_retries=_RETRIES,
-        )
+        with warnings.catch_warnings():
+            # Nothing else bounds the tries of a file that kills its worker; the version is pinned.
+            warnings.simplefilter("ignore", RayDeprecationWarning)
+            outcomes = rows.map_batches(
+                _scan,
+                batch_size=1,
+                batch_format="numpy",
+                fn_kwargs={"job": job},
+                num_cpus=job.threads,
+                compute=ray.data.TaskPoolStrategy(size=self._workers),
+                label_selector={_NODE_LABEL: f"!in({','.join(sorted(avoid))})"} if avoid else None,
+                max_retries=_RETRIES,
+            )
         unheard = dict.fromkeys(files)
         try:
             for row in outcomes.iter_rows():

@@ -330,7 +330,7 @@ def list_files(paths: Sequence[Path]) -> list[str]:
     found: dict[str, None] = {}
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*.parquet") if file.is_file())
+            inside = sorted(file for file in path.rglob("*.parquet") if _is_whole(file, path))
             found.update(dict.fromkeys(str(file.absolute()) for file in inside))
         elif path.exists():
             found[str(path.absolute())] = None
@@ -339,6 +339,12 @@ def list_files(paths: Sequence[Path]) -> list[str]:
     if not found:
         raise UsageError("no Parquet files there: `delist export images` writes them")
     return list(found)
+
+
+def _is_whole(file: Path, folder: Path) -> bool:
+    """Say whether a file is no part of an export that is being written, or was cut short."""
+    names = file.relative_to(folder).parts
+    return file.is_file() and not any(name.startswith(".") for name in names)
 
 
 def image_keys(matches: pa.Table) -> list[bytes]:

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,18 @@ from tests.fakes.exports import HereEngine, stored_images, write_tables
 
 SIGNALS = [digest_of(number) for number in range(6)]
 URLS = [f"https://site.example/{number}.png" for number in range(24)]
+KILLED_DRIVER = """
+import os, signal, sys
+from pathlib import Path
+from delist.build import Delist
+from tests.fakes.exports import HereEngine
+data, tables, folder = map(Path, sys.argv[1:])
+def on_progress(done, files):
+    if done == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+with Delist.open(data_dir=data) as delist:
+    delist.file_rescans.run([tables], HereEngine(), folder=folder, on_progress=on_progress)
+"""
 Held = set[tuple[bytes, bytes, int, str, str, int]]
 """Image, signal, distance, hasher, variant, quality."""
 
@@ -224,15 +238,9 @@ def test_killed_driver_costs_what_it_held(world: World, tmp_path: Path) -> None:
     folder = tmp_path / "work"
     tables = write_tables(world.delist.indexer.store, URLS, tmp_path / "tables", files=8)
     world.offer(*SIGNALS[:5])
-    done: list[int] = []
-    stopped = rescan(
-        world,
-        tables,
-        folder=folder,
-        on_progress=lambda files, _all: done.append(files),
-        stopped=lambda: len(done) == 6,
-    )
-    assert not stopped.complete
+    driver = [sys.executable, "-c", KILLED_DRIVER, tmp_path / "data", tables[0].parent, folder]
+    ran = subprocess.run(driver, check=False, capture_output=True, text=True)
+    assert ran.returncode == -signal.SIGKILL, ran.stderr
     manifest = folder / "manifest.jsonl"
     manifest.write_bytes(manifest.read_bytes()[:-20])  # (5)
     results = folder / "results"
