@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from delist.cli.bench_engines import bench_engines
 from delist.cli.bench_results import (
     api_document,
     api_text,
@@ -133,7 +134,7 @@ def bench_lookup(  # noqa: PLR0913, PLR0917 - typer reads options off the argume
     leave(Exit.DONE if all(report.exact for report in reports) else Exit.FAILED)
 
 
-def bench_rescan(
+def bench_rescan(  # noqa: PLR0913, PLR0917 - typer reads options off the arguments
     ctx: typer.Context,
     rows: Annotated[list[int] | None, typer.Option(help="Numbers of stored hashes.")] = None,
     signals: Annotated[list[int] | None, typer.Option(help="Numbers of new signals.")] = None,
@@ -144,6 +145,10 @@ def bench_rescan(
     ] = 5.0,
     plot: Plot = None,
     peer: Peer = True,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(help='Of exported files instead, on "local" or "ray", or both, beside.'),
+    ] = None,
 ) -> None:
     """Time new signals against all stored hashes, and check that planted matches are found."""
     from delist.ops.bench.rescans import RescanOptions, compare_rescans
@@ -152,6 +157,14 @@ def bench_rescan(
     _check_numbers(threads=threads, rounds=rounds, seconds=seconds)
     sizes = _sizes("--rows", rows or _RESCAN_ROWS)
     numbers = _sizes("--signals", signals or _RESCAN_SIGNALS)
+    if engine:
+        _prepare(plot)
+        with _saying(context, "re-scans") as say:
+            bench_engines(
+                context, engine, sizes=sizes, signals=numbers, workers=threads, rounds=rounds,
+                plot=plot, now=datetime.now(UTC), say=say,
+            )  # fmt: skip
+        return
     options = RescanOptions(threads=threads, rounds=rounds, seconds=seconds, with_peer=peer)
     now, reports = datetime.now(UTC), []
     _prepare(plot)

@@ -111,7 +111,7 @@ def serving_text(report: "ServingReport", options: "ServingOptions") -> str:
     ]
     head = f"{report.urls:,} suppressed URLs, batches of {options.batch:,}"
     clock = f"; the clock itself {report.clock_us:.2f} us"
-    return f"{head}{_medians(1, options.rounds)}{clock}\n{_table(rows)}\n"
+    return f"{head}{_medians(1, options.rounds)}{clock}\n{table_text(rows)}\n"
 
 
 def api_document(report: "ApiReport", options: "ApiOptions") -> dict[str, Any]:
@@ -170,7 +170,7 @@ def hash_text(report: "HashReport", repeats: int) -> str:
         for result in report.results
     ]
     head = f"{_hashing_of(report)}, {report.size_bytes / 1000:,.0f} kB{_medians(1, repeats)}"
-    return f"{head}\n{_table(rows)}\n"
+    return f"{head}\n{table_text(rows)}\n"
 
 
 def lookup_text(report: "LookupReport", options: "LookupOptions") -> str:
@@ -190,7 +190,7 @@ def lookup_text(report: "LookupReport", options: "LookupOptions") -> str:
     ]
     head = f"{_lookups_of(report, options)}{_medians(options.threads, options.rounds)}"
     wrong = "" if report.exact else "\nnot exact: ours and faiss flat found different matches"
-    return f"{head}\n{_table(rows)}{wrong}\n"
+    return f"{head}\n{table_text(rows)}{wrong}\n"
 
 
 def rescan_text(report: "RescanReport", threads: int, rounds: int) -> str:
@@ -210,7 +210,7 @@ def rescan_text(report: "RescanReport", threads: int, rounds: int) -> str:
         for result in report.results
     ]
     planted = f"; {report.planted} planted matches"
-    return f"{_rescan_of(report)}{_medians(threads, rounds)}{planted}\n{_table(rows)}\n"
+    return f"{_rescan_of(report)}{_medians(threads, rounds)}{planted}\n{table_text(rows)}\n"
 
 
 def _medians(threads: int, rounds: int) -> str:
@@ -222,7 +222,7 @@ def _or_dash(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _table(rows: Sequence[Mapping[str, str]]) -> str:
+def table_text(rows: Sequence[Mapping[str, str]]) -> str:
     """Write rows as columns: the first and the last to the left, if that is words."""
     names = list(rows[0])
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}

@@ -17,6 +17,8 @@ from delist.ops.bench.timing import machine_kind
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from delist.ops.bench.engine_rescans import EnginesReport
+
 _WIDTH_PX, _HEIGHT_PX, _DPI = 1000, 700, 100
 
 # Okabe and Ito's colours, which colour-blind people tell apart; markers and labels differ too.
@@ -26,6 +28,8 @@ _STYLES = {
     "delist, streaming": ("#56B4E9", "s", "-"),
     "delist, fast": ("#0072B2", "o", "-"),
     "delist, deep": ("#56B4E9", "s", "-"),
+    "delist, local processes": ("#0072B2", "o", "-"),
+    "delist, Ray": ("#D55E00", "D", "-"),
     "decoding alone": ("#009E73", "^", ":"),
     "threatexchange PdqSignal": ("#CC79A7", "v", "--"),
     "flat scan": ("#009E73", "^", "--"),
@@ -36,6 +40,7 @@ _STYLES = {
     "LMDB": ("#D55E00", "D", "--"),
     "SQLite": ("#000000", "x", ":"),
 }
+_ENGINES = {"local": "delist, local processes", "ray": "delist, Ray"}
 _TEXT_COLOURS = {
     **dict.fromkeys(("delist, streaming", "delist, deep"), "#2176a5"),
     **dict.fromkeys(("threatexchange PDQIndex", "threatexchange PdqSignal"), "#a0527e"),
@@ -129,6 +134,34 @@ def draw_rescans(
         f"medians of {rounds} rounds in one run, with their range",
         x_name="stored hashes (16 an image)",
         y_name="signals compared with all of them, a second",
+        now=now,
+    )
+
+
+def draw_engines(
+    path: Path, reports: Sequence["EnginesReport"], *, workers: int, rounds: int, now: datetime
+) -> None:
+    """Draw stored hashes compared a second against their number, engine beside engine.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    panels: dict[str, dict[str, list[tuple[float, tuple[float, float, float]]]]] = {}
+    for report in reports:
+        panel = panels.setdefault(f"{report.signals:,} signals", {})
+        for result in report.results:
+            rate = (result.rate.median, result.rate.low, result.rate.high)
+            panel.setdefault(_ENGINES[result.name], []).append((report.rows, rate))
+    draw(
+        path,
+        {name: lines_of(lines) for name, lines in panels.items()},
+        title="Re-scans of exported files, exact within 31 bits",
+        subtitle=f"{next(iter(panels))}, "
+        * (len(panels) == 1)
+        + f"random digests, {workers} workers on one machine, reading included; medians of"
+        f" {rounds} rounds, with their range",
+        x_name="stored hashes (16 an image)",
+        y_name="stored hashes compared a second",
         now=now,
     )
 
