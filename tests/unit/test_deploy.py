@@ -120,7 +120,7 @@ def test_alerts_name_conditions_that_exist() -> None:
     assert named <= set(CODES)
 
 
-@pytest.mark.parametrize("name", ["one-machine.toml", "production.toml"])
+@pytest.mark.parametrize("name", ["one-machine.toml", "production.toml", "crawler.toml"])
 def test_configurations_are_accepted(name: str) -> None:
     """Also the settings of their sinks, and every path is absolute."""
     settings = load_settings(DEPLOY / name)
