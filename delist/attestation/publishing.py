@@ -18,6 +18,7 @@ from delist.tlog.merkle import HASH_BYTES
 from delist.tlog.tiles import WIDTH, bundle_path, encode_bundle, tile_path, tiles_of
 
 CHECKPOINT = "checkpoint"
+_UNFINISHED = "tile.new"
 _MOST_SINGLE_SYNCS = 256
 
 
@@ -76,7 +77,8 @@ class LogFolder:
     def _write(self, path: str, content: bytes) -> Path:
         place = self.folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        beside = place.with_name(f"{place.name}.new")
+        # One name for all: what a killed process leaves there, the next one takes.
+        beside = self.folder / _UNFINISHED
         beside.write_bytes(content)
         beside.replace(place)
         return place

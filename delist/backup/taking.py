@@ -33,6 +33,7 @@ from delist.settings import DelistSettings
 from delist.store import Database, audit, positions
 from delist.store.tables import HEAD
 from indexer.store import SCHEMA, Store
+from indexer.store.secret import UNFINISHED
 
 SECRET_PREFIX, STORE_PREFIX = "secret/", "lmdb/"
 ACT, SUBJECT, MACHINE = "backup.begun", "store", "delist"
@@ -207,7 +208,7 @@ class Backups:
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         count = 0
         for path in paths:
-            if path.name.startswith("tmp"):  # one that is just being made
+            if path.name.endswith(UNFINISHED):  # one that is just being made
                 continue
             archive.add(SECRET_PREFIX + path.relative_to(folder).as_posix(), [path.read_bytes()])
             count += 1

@@ -1,14 +1,17 @@
 """Local secrets: random bytes in a file of mode 0600 that never leaves the machine."""
 
-import contextlib
+import fcntl
 import os
 import secrets
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from indexer.errors import StoreError
 
 SECRET_BYTES = 32
+UNFINISHED = ".new"
+"""Ends the name of a secret that is just being made; the next process takes the same name."""
 
 
 def make_private(folder: Path) -> None:
@@ -46,25 +49,28 @@ def load_or_create_secret(path: Path) -> bytes:
 
 
 def _create(path: Path) -> None:
-    """Write a whole file first, then link it into place: whoever comes second finds it."""
+    """Write a whole file first, then give it its name: whoever comes second finds it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
-    try:
+    with _alone(path.parent) as folder:
+        if path.exists():
+            return
+        beside = path.with_name(f"{path.name}{UNFINISHED}")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(SECRET_BYTES))
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(name, path)
-        _sync_folder(path.parent)
-    finally:
-        Path(name).unlink()
+        beside.replace(path)
+        # The new name has to last: without the secret, the keys in the store mean nothing.
+        os.fsync(folder)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a new name durable: without the secret, the keys in the store mean nothing."""
-    descriptor = os.open(folder, os.O_RDONLY)
+@contextmanager
+def _alone(folder: Path) -> Iterator[int]:
+    """Keep other processes from making a secret there; yields the open folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
     finally:
         os.close(descriptor)

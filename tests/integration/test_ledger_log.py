@@ -487,7 +487,7 @@ if sys.argv[3] != "extended":
     if sys.argv[3] == "half":
         place = store.log.folder.folder / "tile/0/001.p"
         place.mkdir(parents=True)
-        (place / "44.new").write_bytes(b"half")
+        (store.log.folder.folder / "tile.new").write_bytes(b"half")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -511,6 +511,7 @@ def test_killed_between_two_steps(store: Store, sql: DatabaseSettings, killed_wh
     assert store.audited() == 300
     assert store.log.verify() == 300
     assert not (store.log.folder.folder / "tile/0/000.p").exists()
+    assert not list(store.log.folder.folder.rglob("*.new"))
 
 
 def test_lost_files_are_published_anew(store: Store) -> None:
