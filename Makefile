@@ -56,6 +56,7 @@ test: $(VENV)/.installed-dev
 
 soak: $(VENV)/.installed-dev
 	DELIST_SOAK=1 $(BIN)/python -m pytest --timeout 3600
+	$(BIN)/python -m tests.soak --json soak.json
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -76,6 +76,7 @@ class Faults:
         rate: probability, 0-1, of a fault for each request after the script.
         among: what the random faults are drawn from.
         seed: of the random faults.
+        endpoints: whose requests the random faults meet; None: of all.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class Faults:
         rate: float = 0.0,
         among: Sequence[Fault] = PASSING,
         seed: int = 0,
+        endpoints: Collection[str] | None = None,
     ) -> None:
+        self._endpoints = endpoints
         self._script = list(script)
         self._rate, self._among = rate, among
         self._random = random.Random(seed)  # noqa: S311 - repeatable misbehaviour, no secret
@@ -96,11 +99,13 @@ class Faults:
         with self._lock:
             self._script.extend(faults)
 
-    def take(self) -> Fault | None:
+    def take(self, endpoint: str) -> Fault | None:
         """Take the fault for the next request, or None to answer it."""
         with self._lock:
             if self._script:
                 return self._script.pop(0)
+            if self._endpoints is not None and endpoint not in self._endpoints:
+                return None
             if self._random.random() < self._rate:
                 return self._random.choice(self._among)
             return None

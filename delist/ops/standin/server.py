@@ -25,6 +25,7 @@ class SeenRequest:
     """One request as the log keeps it: no key, no token, no digest.
 
     Attributes:
+        at: when it was answered, in unix seconds of this machine's clock.
         start: ``startTimestamp``, or None if none was given.
         fault: what was done to it, or None if it was answered.
         status: of the answer; 0 when none was sent.
@@ -135,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         standin = self.server.standin
         self._seen: SeenRequest | None = None
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = standin.faults.take()
+        fault = standin.faults.take(_endpoint_of(self.path))
         self._fault = fault.kind if fault is not None else None
         try:
             if fault is not None and fault.kind is FaultKind.EXPIRE_TOKENS:
@@ -149,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, method: str, body: bytes, fault: Fault | None) -> None:
         url = urlsplit(self.path)
-        endpoint = url.path.removeprefix(_BASE_PATH)
+        endpoint = _endpoint_of(self.path)
         if not url.path.startswith(_BASE_PATH) or ENDPOINTS.get(endpoint) != method:
             self._refuse(HTTPStatus.NOT_FOUND, "Resource not found")
         elif self._may_enter(endpoint):
@@ -272,7 +273,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         self._seen = SeenRequest(
             at=time.time(),
-            endpoint=url.path.removeprefix(_BASE_PATH),
+            endpoint=_endpoint_of(self.path),
             start=start,
             page_size=page_size,
             with_token="nextPageToken" in query,
@@ -283,6 +284,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 _ON_ANSWER = {FaultKind.CUT_BODY, FaultKind.CUT_JSON, FaultKind.EXPIRE_TOKENS}
+
+
+def _endpoint_of(path: str) -> str:
+    return urlsplit(path).path.removeprefix(_BASE_PATH)
 
 
 def _retry_after(fault: Fault) -> str | None:
