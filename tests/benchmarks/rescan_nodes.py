@@ -6,6 +6,8 @@ kills a node after a third of the files, and prints one JSON document: what each
 done where, and whether both found the same pairs at the same distances, and just the planted ones.
 """
 
+# ruff: noqa: T201 - what it measures is printed
+
 import argparse
 import json
 import os
@@ -31,9 +33,8 @@ from delist.rescan.on_ray import RayEngine
 from delist.rescan.running import Engine
 from delist.rescan.work import FileOutcome, read_matches
 from indexer.model import DIGESTS_PER_ROW
+from tests.fakes.ray_nodes import add_node
 
-# ruff: noqa: T201 - what it measures is printed
-NODE: dict[str, Any] = {"object_store_memory": 80 << 20, "include_dashboard": False}
 Found = set[tuple[bytes, bytes, int, str, str, int]]
 
 
@@ -85,9 +86,9 @@ def main() -> None:
             list(delist.sync_feeds())
             local, of_local = measure(delist, folder, LocalEngine(workers=given.workers))
             print(json.dumps({"local": local}), flush=True)
-            cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 1})
-            others = [cluster.add_node(**NODE, num_cpus=1) for _ in range(given.nodes - 1)]
-            names = {cluster.head_node.node_id: "head", others[0].node_id: "killed"}
+            cluster = Cluster()
+            head, *others = [add_node(cluster) for _ in range(given.nodes)]
+            names = {head.node_id: "head", others[0].node_id: "killed"}
             ray = RayEngine(address=cluster.address, workers=given.nodes, trust_network=True)
             result, of_ray = measure(
                 delist, folder, ray, at=len(exported.files) // 3,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["RAY_AUTH_MODE"] = "token"  # before Ray is loaded, which reads it then
-os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 from ray.cluster_utils import Cluster
@@ -21,6 +21,7 @@ from ray.cluster_utils import Cluster
 from delist.build import Delist
 from delist.rescan.on_ray import RayEngine
 
+_TRIES = 3
 NODE: dict[str, Any] = {
     "num_cpus": 1,
     "object_store_memory": 80 << 20,
@@ -28,13 +29,23 @@ NODE: dict[str, Any] = {
 }
 
 
+def add_node(cluster: Cluster, **options: Any) -> Any:  # noqa: ANN401 - Ray's
+    """Start a node; the first is the head. Ray waits 30 s for one, which a busy machine exceeds."""
+    for tries in range(_TRIES):
+        try:
+            return cluster.add_node(**NODE, **options)
+        except Exception as error:  # Ray raises no other
+            if "timed out" not in str(error) or tries + 1 == _TRIES:
+                raise
+    return None
+
+
 def main(data_dir: Path, tables: Path, old_program: Path) -> None:
     """Run on a head that stays, a node that is killed, and one of another version."""
-    cluster = Cluster(initialize_head=True, head_node_args=NODE)
-    doomed = cluster.add_node(**NODE, wait=False)
-    old = cluster.add_node(**NODE, wait=False, env_vars={"PYTHONPATH": str(old_program)})
-    cluster.wait_for_nodes()
-    nodes = {"kept": cluster.head_node.node_id, "killed": doomed.node_id, "old": old.node_id}
+    cluster = Cluster()
+    kept, doomed = add_node(cluster), add_node(cluster)
+    old = add_node(cluster, env_vars={"PYTHONPATH": str(old_program)})
+    nodes = {"kept": kept.node_id, "killed": doomed.node_id, "old": old.node_id}
     killed_at: list[int] = []
 
     def kill_one(done: int, files: int) -> None:

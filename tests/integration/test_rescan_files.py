@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from delist.cli import main
 from delist.errors import RescanError, UsageError, WorkerRefusedError
 from delist.model import CaseState
 from delist.rescan.generation import Generation, load_generation
@@ -399,3 +401,27 @@ def test_damaged_matches_are_never_taken(world: World, tmp_path: Path) -> None:
 
     assert report.refused == {"result_damaged": 1}
     assert not held(world)
+
+
+def test_commands_of_the_page(
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What docs/scale.md shows works as shown; a cluster that is open is refused as bad usage."""
+    world.offer(*SIGNALS)
+    config = world.write_configuration()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith("    $ delist ")]
+    assert len(lines) == 4
+
+    codes = [main(["--config", str(config), "--json", *shlex.split(line)[2:]]) for line in lines]
+
+    _export, whole, newer = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert codes == [0, 0, 0, 2]
+    assert (whole["images"], whole["signals"], whole["complete"]) == (len(URLS), len(SIGNALS), True)
+    assert whole["intake"]["cases"] == whole["matching"] > 0
+    assert newer["signals"] == 0
