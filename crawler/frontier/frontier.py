@@ -129,7 +129,8 @@ class Frontier:
         """Begin the crawl, or join it.
 
         Args:
-            max_pages: most pages that all crawlers visit together; the largest that one asks for.
+            max_pages: most pages that all crawlers visit together; the largest that one asks for; 0
+                asks for none.
 
         Raises:
             FrontierError: no answer; another version's or another key's crawl; or the server

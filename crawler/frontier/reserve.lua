@@ -50,7 +50,7 @@ for _, host in ipairs(redis.call('ZRANGEBYSCORE', hosts, '-inf', now, 'LIMIT', 0
     local kind, key = string.sub(member, 48, 48), string.sub(member, 49)
     local room = true
     if kind == 'p' then
-      local limit = tonumber(redis.call('HGET', meta, 'most_pages'))
+      local limit = tonumber(redis.call('HGET', meta, 'most_pages') or '0')
       local visited = tonumber(redis.call('HGET', meta, 'pages') or '0')
       if visited >= limit then
         redis.call('ZREM', queue, member)

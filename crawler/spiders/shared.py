@@ -75,6 +75,11 @@ class SharedSpider(PagesSpider):
     def _tally(self) -> Tally:
         return _TallyWithoutSeeds(self.crawler.stats)
 
+    @property
+    def _most(self) -> int:
+        """How many pages we ask for: who only joins leaves that to the others."""
+        return self._job.max_pages or (self._limits.max_pages if self._job.urls else 0)
+
     async def start(self) -> AsyncIterator[Any]:
         """Yield what is drawn; what goes wrong ends the crawl as a store's failure does."""
         connections = connections_of(self.crawler)
@@ -88,8 +93,7 @@ class SharedSpider(PagesSpider):
             self.crawler.signals.send_catch_log(signal=store_failed, error=error)
 
     async def _open(self, connections: Connections, sites: _Sites) -> Sharing:
-        most = self._job.max_pages or self._limits.max_pages
-        sharing = await connections.open(max_pages=most)
+        sharing = await connections.open(max_pages=self._most)
         seeds = list(self._seeds(sites))
         for tries_left in reversed(range(_TRIES)):
             try:
@@ -98,7 +102,7 @@ class SharedSpider(PagesSpider):
             except FrontierGoneError:  # somebody has found it to be over since we joined
                 if not tries_left:
                     raise
-                await sharing.frontier.open(max_pages=most)
+                await sharing.frontier.open(max_pages=self._most)
         sites.new.clear()
         return sharing
 
@@ -148,7 +152,7 @@ class SharedSpider(PagesSpider):
         """End the crawl, if it is over still; then wait for another one of its name, or not."""
         is_over = await frontier.end()
         if is_over and self._job.stay:
-            await frontier.open(max_pages=self._job.max_pages or self._limits.max_pages)
+            await frontier.open(max_pages=self._most)
         return self._job.stay or not is_over
 
     def _visit_of(self, task: Task) -> Request | Look:

@@ -11,6 +11,7 @@ import asyncio
 from time import monotonic
 from typing import Self
 
+import structlog
 from nats.aio.client import Client
 from nats.js import api
 
@@ -23,6 +24,8 @@ USE = "queue"
 """What the messages' seal is for."""
 SCHEMA_HEADER = "Delist-Schema"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_SAY_EVERY_S = 60.0
+_log = structlog.get_logger()
 _FINAL = frozenset({"too_large", "not_allowed", "tls_failed"})
 
 
@@ -41,6 +44,7 @@ class Publisher:
         self._stream = client.jetstream(timeout=settings.timeout_s)
         self.waited_s = 0.0
         self.stopping = False
+        self._said_at = -_SAY_EVERY_S
 
     @classmethod
     async def open(cls, settings: QueueSettings) -> Self:
@@ -82,6 +86,7 @@ class Publisher:
             if failure.code in _FINAL:
                 raise failure from None
             if failure.code == "full":
+                self._say_full()
                 self.waited_s += pause_s  # (2)
                 away_since = None
             else:
@@ -92,6 +97,12 @@ class Publisher:
                 raise failure from None  # (3)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _say_full(self) -> None:
+        """Say that there is no room, now and then: many wait at once."""
+        if monotonic() - self._said_at > _SAY_EVERY_S:
+            self._said_at = monotonic()
+            _log.warning("queue.full", waited_s=round(self.waited_s))
 
     async def close(self) -> None:
         """Close the connection."""

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any, Self
 
 import nats.errors
+import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext, api
@@ -35,6 +36,8 @@ _AGAIN_S = 1.0
 _PARKED_BYTES = 256 * 1024 * 1024
 _DURABLE = "indexer"
 REASON_HEADER = "Delist-Parked"
+
+_log = structlog.get_logger()
 
 RecordVisits = Callable[[Sequence[ImageVisit]], Sequence[VisitResult]]
 RecordPage = Callable[[str, Collection[bytes]], int]
@@ -246,6 +249,7 @@ class Taker:
 
     async def _park(self, message: Msg, reason: str) -> None:
         self.report.parked[reason] = self.report.parked.get(reason, 0) + 1
+        _log.warning("queue.parked", reason=reason, again=self._from_parked)
         if self._from_parked:
             # It stays where it is: given again to whoever looks next.
             await message.nak(delay=self._settings.ack_wait_s)
