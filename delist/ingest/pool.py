@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Self
 
 from crawler.settings import CrawlSettings
+from delist.errors import DelistError
 from delist.ingest.rows import Row
 from delist.ingest.work import Done, Worker
 from delist.logs import configure_logs
@@ -45,6 +46,7 @@ class Pool:
 
         Raises:
             StoreError: the store failed.
+            DelistError: no process can be started.
         """
         if self._processes == 1:
             self._here = self._here or Worker(*self._given)
@@ -78,7 +80,11 @@ class Pool:
             return self._submit([row]).result()[0]
         except BrokenProcessPool:
             self._end()
-            return Done(refusals=((WORKER_DIED, row.url),))
+        try:
+            self._submit([]).result()
+        except BrokenProcessPool:
+            raise DelistError("the processes that hash do not start") from None
+        return Done(refusals=((WORKER_DIED, row.url),))
 
     def _submit(self, task: Sequence[Row]) -> "Future[list[Done]]":
         if self._executor is None:
