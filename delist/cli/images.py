@@ -10,7 +10,7 @@ from crawler.settings import CrawlJob
 from delist.cli.clustering import crawl_with_others
 from delist.cli.context import Context, Exit, context_of, leave
 from delist.cli.output import document_of
-from delist.cli.scanning import scan_files
+from delist.cli.scanning import LOCAL, EngineName, check_store_engine, scan_files
 from delist.cli.steps import send_feedback, take_in
 from delist.errors import UsageError
 from indexer.errors import InvalidDigestError
@@ -184,8 +184,10 @@ def intake(ctx: typer.Context) -> None:
 def scan_delta(
     ctx: typer.Context,
     intake: Annotated[bool, typer.Option(help="Turn matches into cases and records.")] = True,
+    engine: EngineName = LOCAL,
 ) -> None:
     """Compare signals that are new since the last scan with every stored image."""
+    check_store_engine(engine)
     context = context_of(ctx)
     with context.open() as delist:
         with context.output.progress("re-scan") as advance:
@@ -203,8 +205,10 @@ def scan_full(
         bool, typer.Option("--resume", help="Go on where a stopped scan was.")
     ] = False,
     intake: Annotated[bool, typer.Option(help="Turn matches into cases and records.")] = True,
+    engine: EngineName = LOCAL,
 ) -> None:
     """Compare every signal with every stored image."""
+    check_store_engine(engine)
     context = context_of(ctx)
     with context.open() as delist:
         with context.output.progress("re-scan") as advance:

@@ -85,6 +85,21 @@ def scan_files(  # noqa: PLR0913, PLR0917 - typer reads options off the argument
     leave(Exit.REFUSED if report.refused else Exit.DONE)
 
 
+def check_store_engine(name: str) -> None:
+    """Check the engine of a re-scan of the store itself, which is read where it lies.
+
+    Raises:
+        UsageError: another one than this machine.
+    """
+    if name == RAY:
+        raise UsageError(
+            "--engine ray works on exported files: `delist export images --to FOLDER`, then"
+            " `delist scan files FOLDER/images --engine ray`"
+        )
+    if name != LOCAL:
+        raise UsageError(f'--engine: "{LOCAL}" or "{RAY}", not "{name}"')
+
+
 @contextmanager
 def opened_engine(
     name: str, *, workers: int, address: str | None = None, trust_network: bool = False

@@ -4,11 +4,14 @@ A run that is over has none, so nobody reads what may still lie somewhere of it.
 is older than withdrawn signals may be kept (``store.purge_after_s``).
 """
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from indexer.store import load_or_create_secret
 from indexer.store.secret import make_private
+
+_RUN = re.compile("[0-9a-f]{32}")
 
 
 class RunKeys:
@@ -36,7 +39,8 @@ class RunKeys:
         Raises:
             StoreError: it cannot be read.
         """
-        return load_or_create_secret(self._path(run)) if self._path(run).exists() else b""
+        path = self._path(run)
+        return load_or_create_secret(path) if path.exists() else b""
 
     def destroy(self, run: str) -> None:
         """Let nobody read again what the run has written."""
@@ -51,4 +55,5 @@ class RunKeys:
         return len(old)
 
     def _path(self, run: str) -> Path:
-        return self.folder / f"{run}.key"
+        """Return where the key of a run is; names come from storage that others write to."""
+        return self.folder / f"{run if _RUN.fullmatch(run) else 'none'}.key"

@@ -33,14 +33,21 @@ class Manifest:
     def begin(cls, path: Path) -> Self:
         """Begin a new one in place of any other; without ``write_header`` there is none.
 
+        ``header`` is what the other began with, as far as it can be read, until then.
+
         Raises:
             RescanError: another process is at work on it.
             OSError: it cannot be written.
         """
         descriptor = _locked(path)
+        try:
+            header = _object(_read(descriptor).split(b"\n", 1)[0])
+        except ValueError:
+            header = {}
         os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
         sync_folder(path.parent)
-        return cls(descriptor, {}, ())
+        return cls(descriptor, header, ())
 
     def write_header(self, header: dict[str, Any]) -> None:
         """Write the first line; durable on return.
@@ -69,7 +76,7 @@ class Manifest:
             if not lines:
                 os.close(descriptor)
                 return None
-            header = json.loads(lines[0])
+            header = _object(lines[0])
             done = [FileOutcome.of_text(line.decode()) for line in lines[1:]]
             os.ftruncate(descriptor, len(whole))
             os.lseek(descriptor, 0, os.SEEK_END)
@@ -111,3 +118,10 @@ def _locked(path: Path) -> int:
 def _read(descriptor: int) -> bytes:
     with os.fdopen(os.dup(descriptor), "rb") as file:
         return file.read()
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    read = json.loads(line)
+    if not isinstance(read, dict):
+        raise ValueError("a JSON object is needed")  # noqa: TRY004 - as of a line that is no JSON
+    return read

@@ -191,6 +191,7 @@ class FileRescans:
         version, digests, keys = self._scanner.signals(after=after)
         # Locks the folder, so that no other driver's files are removed.
         manifest = Manifest.begin(folder / MANIFEST)
+        self._keys.destroy(str(manifest.header.get("run", "")))  # nobody goes on with that one
         try:
             _clear(folder / RESULTS)
             checksum = write_generation(

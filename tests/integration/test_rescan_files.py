@@ -310,6 +310,10 @@ def test_run_of_another_version_or_without_key(world: World, tmp_path: Path) -> 
     manifest.write_bytes(whole.replace(b'"unit": 1', b'"unit": 2'))
     with pytest.raises(RescanError, match="another version"):
         rescan(world, tables, folder=folder, resume=True)
+    for other in (b"[]\n", b"{}\n", b'{"run": "../secrets/signal-key"}\n'):
+        manifest.write_bytes(other)
+        with pytest.raises(RescanError):
+            rescan(world, tables, folder=folder, resume=True)
     manifest.write_bytes(whole)
     for key in (tmp_path / "data" / "rescans").glob("*.key"):
         os.utime(key, (0, 0))
