@@ -7,6 +7,7 @@ entry counts once however often intake is killed; and since assessment compares
 states, taking an entry in twice would change nothing either.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,7 +23,9 @@ from indexer.model import MatchEventKind, SignalEvent, SignalEventKind
 from indexer.store import Store
 from indexer.tracing import INTAKE_BATCH, span
 
-_BATCH = 200
+_FIRST_BATCH, _LEAST_BATCH, _MOST_BATCH = 25, 5, 400
+_LONGEST_S = 1.0
+"""Seconds after which a transaction should be over: whoever else writes waits for it."""
 _MOST_IMAGES = 100_000
 _ASKED_FOR = "reassessments"
 
@@ -62,6 +65,29 @@ class IntakeReport:
         self.revoked += outcome.before is CaseState.SUPPRESSED
 
 
+class _Pace:
+    """How many entries one transaction takes in, by how long the last one took.
+
+    A case costs a hundred times what an entry costs that changes nothing, and machines differ.
+    """
+
+    def __init__(self) -> None:
+        self.limit = _FIRST_BATCH
+        self._began = 0.0
+
+    def begin(self) -> None:
+        """Note that the transaction has begun: waiting for it is not its own length."""
+        self._began = time.monotonic()
+
+    def end(self) -> None:
+        """Take fewer from now on where it was too long, more where it was short by far."""
+        seconds = time.monotonic() - self._began
+        if seconds > _LONGEST_S:
+            self.limit = max(_LEAST_BATCH, self.limit // 2)
+        elif seconds < _LONGEST_S / 4:
+            self.limit = min(_MOST_BATCH, self.limit * 2)
+
+
 class Intake:
     """Takes the logs of one indexer's store into the cases of one database."""
 
@@ -96,10 +122,11 @@ class Intake:
             (positions.MATCH_LOG, self._take_matches),
             (_ASKED_FOR, self._take_reassessments),
         ):
-            more = True
+            more, pace = True, _Pace()
             while more:
                 with span(INTAKE_BATCH, log=log):
-                    more = take(report, now=now)
+                    more = take(report, pace, now=now)
+                pace.end()
                 if more and stopped():
                     report.complete = False
                     return report
@@ -114,11 +141,12 @@ class Intake:
                     connection, before=now - timedelta(days=days), now=now
                 )
 
-    def _take_signals(self, report: IntakeReport, *, now: datetime) -> bool:
+    def _take_signals(self, report: IntakeReport, pace: _Pace, *, now: datetime) -> bool:
         """Take in a batch of the signal log: cases of signals that were withdrawn."""
         with self._database.write() as connection, self._store.read() as txn:
+            pace.begin()
             position = positions.load(connection, positions.SIGNAL_LOG)
-            events = list(self._store.signals.log.after(txn, position, limit=_BATCH))
+            events = list(self._store.signals.log.after(txn, position, limit=pace.limit))
             if not events:
                 return False
             keys = [*self._lost(connection, events), *self._echoes(connection, txn, events)]
@@ -126,11 +154,12 @@ class Intake:
             positions.put(connection, positions.SIGNAL_LOG, events[-1].sequence)
         return True
 
-    def _take_matches(self, report: IntakeReport, *, now: datetime) -> bool:
+    def _take_matches(self, report: IntakeReport, pace: _Pace, *, now: datetime) -> bool:
         """Take in a batch of the match log."""
         with self._database.write() as connection, self._store.read() as txn:
+            pace.begin()
             position = positions.load(connection, positions.MATCH_LOG)
-            events = list(self._store.images.log.after(txn, position, limit=_BATCH))
+            events = list(self._store.images.log.after(txn, position, limit=pace.limit))
             if not events:
                 return False
             keys = [event.match.image_key for event in events]
@@ -139,10 +168,11 @@ class Intake:
         report.matches += sum(event.kind is not MatchEventKind.PAGES for event in events)
         return True
 
-    def _take_reassessments(self, report: IntakeReport, *, now: datetime) -> bool:
+    def _take_reassessments(self, report: IntakeReport, pace: _Pace, *, now: datetime) -> bool:
         """Look at a batch of the cases again that something has changed for."""
         with self._database.write() as connection, self._store.read() as txn:
-            keys = reassessments.take(connection, limit=_BATCH)
+            pace.begin()
+            keys = reassessments.take(connection, limit=pace.limit)
             if not keys:
                 return False
             self._assess(report, connection, txn, map(bytes.fromhex, keys), now=now)

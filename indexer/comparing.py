@@ -194,7 +194,8 @@ class Comparison:
                     # Free rows are zeros, far from any signal; what they match is not named.
                     queries = chunk.digests[: live[-1] + 1].reshape(-1, DIGEST_BYTES)
                     found = self._view.find(queries, threshold_bits=self._threshold_bits)[0]
-                    owners.update(_named(chunk, np.unique(found // DIGESTS_PER_ROW)))
+                    if len(found):  # in hardly any: even naming nothing would take a while
+                        owners.update(_named(chunk, np.unique(found // DIGESTS_PER_ROW)))
                     images += len(live)
         return _Block(len(chunks), images, tuple(owners), time.perf_counter() - started)
 

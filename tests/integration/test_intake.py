@@ -560,3 +560,19 @@ def test_one_signal_with_many_images_costs_what_its_images_cost(world: World) ->
     assert statements < 60 * count
     # It was a minute when each image read all cases of its signal.
     assert time.process_time() - started < 20
+
+
+def test_intake_lets_others_write_in_between(world: World) -> None:
+    """New cases are taken in by transactions of few: whoever else writes waits for no more."""
+    world.offer(*(digest_of(number) for number in range(60)))
+    images = {place(number): image_near({digest_of(number): 3}) for number in range(60)}
+    world.visit_all(images)
+
+    begun = world.delist.take_in(stopped=lambda: True)
+    while not begun.complete and begun.cases == 0:  # the log of signals comes first
+        begun = world.delist.take_in(stopped=lambda: True)
+    rest = world.take_in()
+
+    assert 0 < begun.cases <= 25
+    assert begun.cases + rest.cases == 60
+    assert suppressed(world, *images) == [True] * 60
