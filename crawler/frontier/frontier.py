@@ -67,12 +67,14 @@ class Drawn:
         waiting: how many wait.
         held: how many somebody has in hand, these included.
         sites: how many sites the crawl has.
+        given_up: how many were found just now to have ended too many crawlers.
     """
 
     tasks: Sequence[Task] = field(default=(), repr=False)
     waiting: int = 0
     held: int = 0
     sites: int = 0
+    given_up: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -205,7 +207,7 @@ class Frontier:
 
     async def _draw(self, most: int, per_host: int) -> Drawn:
         settings = self._settings
-        handed, waiting, held, sites = await self._run(
+        handed, waiting, held, sites, given_up = await self._run(
             "reserve",
             self.crawl,
             self._token,
@@ -216,7 +218,7 @@ class Frontier:
             self._keep_ms,
         )
         tasks = [read_task(self._open(sealed)) for sealed in handed[1::2]]
-        return Drawn(tasks=tasks, waiting=waiting, held=held, sites=sites)
+        return Drawn(tasks=tasks, waiting=waiting, held=held, sites=sites, given_up=given_up)
 
     async def renew(self, held: Iterable[Task]) -> None:
         """Say that we live, and what we have in hand."""  # (2)

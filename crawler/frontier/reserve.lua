@@ -1,6 +1,6 @@
 -- Hand out tasks whose hosts are due, each until its reservation ends.
 -- ARGV: id, token, how many, lease ms, most of a host, most tries, keep ms
--- Returns {key, task, key, task, ...}, tasks that wait, tasks that are out, count of sites.
+-- Returns {key, task, key, task, ...}, tasks that wait, tasks that are out, count of sites, given up.
 local meta, known, tasks, hosts, queue, places = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local pace, leases, owners, out, tries, sites = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 if redis.call('HGET', meta, 'id') ~= ARGV[1] then return redis.error_reply('GONE') end
@@ -17,6 +17,7 @@ local function forget(key)
   redis.call('HDEL', places, key)
 end
 
+local given_up = 0
 -- (1) What somebody had in hand for too long goes back; what has ended several crawlers does not.
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, 256)) do
   local member = string.sub(redis.call('HGET', owners, key), 33)
@@ -27,7 +28,7 @@ for _, key in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0
   if kind == 'p' then redis.call('HINCRBY', meta, 'pages_out', -1) end
   if redis.call('HINCRBY', tries, key, 1) >= most_tries then
     forget(key)
-    redis.call('HINCRBY', meta, 'given_up', 1)
+    given_up = given_up + 1
   else
     redis.call('ZADD', queue, 0, member)
     redis.call('ZADD', hosts, 'NX', now, host)
@@ -81,4 +82,4 @@ for _, host in ipairs(redis.call('ZRANGEBYSCORE', hosts, '-inf', now, 'LIMIT', 0
   if #handed >= 2 * wanted then break end
 end
 for _, name in ipairs(KEYS) do redis.call('PEXPIRE', name, ARGV[7]) end
-return {handed, redis.call('ZCARD', queue), redis.call('ZCARD', leases), redis.call('SCARD', sites)}
+return {handed, redis.call('ZCARD', queue), redis.call('ZCARD', leases), redis.call('SCARD', sites), given_up}

@@ -140,6 +140,8 @@ class SharedSpider(PagesSpider):
                 drawn = await sharing.draw(room, per_host=self._limits.concurrent_per_host)
                 if drawn.sites != len(sites):
                     await sites.load()
+                for _ in range(drawn.given_up):
+                    self._tally.refuse("given_up")
                 for task in drawn.tasks:
                     pause_s = _FIRST_PAUSE_S
                     yield self._visit_of(task)
