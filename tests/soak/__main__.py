@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.soak.conduct import Disturbance
 from tests.soak.outside import Outside
-from tests.soak.report import Trial, run_trial, table, write_json
+from tests.soak.report import Trial, run_trial, run_undisturbed, table, write_json
 from tests.soak.script import write_script
 
 _CROWD = (20_500, 1_100)
@@ -23,22 +23,28 @@ def say(text: str) -> None:
 def main() -> int:
     """Run all trials."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("--scripts", type=int, nargs="+", default=[1, 2], help="their seeds")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="of kills, for each")
     parser.add_argument("--kills", type=int, default=12, help="commands killed in each round")
-    parser.add_argument("--crowds", type=int, default=1, help="seeds with 20,000 signals more")
+    parser.add_argument("--starts", type=int, default=3, help="rounds in which pictures appear")
+    parser.add_argument("--crowds", type=int, default=1, help="scripts with 20,000 signals more")
     parser.add_argument("--json", type=Path, help="also write a JSON document there")
     parser.add_argument("--keep", type=Path, help="keep the folders of all runs there")
     given = parser.parse_args()
     trials: list[Trial] = []
     folder = given.keep or Path(tempfile.mkdtemp(prefix="delist-soak-"))
     with Outside() as outside:
-        for number, seed in enumerate(given.seeds):
+        for number, name in enumerate(given.scripts):
             crowd = _CROWD if number < given.crowds else (0, 0)
-            script = write_script(seed, starts=3, crowd=crowd)
-            disturbance = Disturbance(seed=seed, kills=given.kills)
-            trial, _ = run_trial(folder / str(seed), outside, script, disturbance)
-            trials.append(trial)
-            say(f"seed {seed}: {trial.killed} kills, {len(trial.differences)} differences")
+            script = write_script(name, starts=given.starts, crowd=crowd)
+            place = folder / str(name)
+            calm = run_undisturbed(place, outside, script)
+            for seed in given.seeds:
+                disturbance = Disturbance(seed=seed, kills=given.kills)
+                trial = run_trial(place, outside, script, disturbance, calm)
+                trials.append(trial)
+                found = len(trial.differences)
+                say(f"script {name}, seed {seed}: {trial.killed} kills, {found} differences")
     say("\n".join(table(trials)))
     if given.json is not None:
         write_json(trials, given.json)

@@ -13,7 +13,7 @@ import pytest
 from delist.model import Verdict
 from tests.soak.conduct import Disturbance
 from tests.soak.outside import Outside
-from tests.soak.report import Trial, document, run_trial, table
+from tests.soak.report import Trial, document, run_trial, run_undisturbed, table
 from tests.soak.script import KINDS, Life, write_script
 from tests.soak.state import State, differences
 
@@ -31,7 +31,9 @@ def ended(outside: Outside, tmp_path_factory: pytest.TempPathFactory) -> tuple[T
     """Run a short script twice, undisturbed and with kills."""
     script = write_script(7, kinds=FEW)
     disturbance = Disturbance(seed=7, kills=2, services=1)
-    return run_trial(tmp_path_factory.mktemp("soak"), outside, script, disturbance)
+    folder = tmp_path_factory.mktemp("soak")
+    calm = run_undisturbed(folder, outside, script)
+    return run_trial(folder, outside, script, disturbance, calm), calm.state
 
 
 def test_a_killed_run_ends_as_an_undisturbed_one(ended: tuple[Trial, State]) -> None:
@@ -113,7 +115,8 @@ def test_a_script_changes_each_picture_once_a_round() -> None:
 def test_a_report_names_every_difference() -> None:
     """The table and the document say how many kills, which seeds, and what differs."""
     trial = Trial(
-        seed=5,
+        seed=4,
+        disturbed_by=5,
         rounds=1,
         records=2,
         repeated=0,
