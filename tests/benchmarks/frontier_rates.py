@@ -25,15 +25,15 @@ async def measure(frontier: Frontier, client: "redis.Redis", count: int) -> None
         Task(url=f"https://host{n % HOSTS}.example/some/path/page-{n}.html", kind=Kind.PAGE)
         for n in range(count)
     ]
-    began = time.perf_counter()
+    watch = Watch(client)
     await frontier.add(
         [(task, None) for task in tasks],
         delays_ms={task.host: 0 for task in tasks},
         max_sitemaps=0,
     )
-    tell("put", count, began)
+    watch.tell("put", count)
     waiting = client.info("memory")["used_memory"]
-    began = time.perf_counter()
+    watch = Watch(client)
     done = 0
     while drawn := (await frontier.draw(32, per_host=8)).tasks:
 
@@ -43,15 +43,31 @@ async def measure(frontier: Frontier, client: "redis.Redis", count: int) -> None
 
         await asyncio.gather(*map(visit, drawn))
         done += len(drawn)
-    tell("draw, turn, end", done, began)
+    watch.tell("draw, turn, end", done)
     known = client.info("memory")["used_memory"]
-    print(
-        f"bytes a URL: {(waiting - empty) / count:.0f} waiting, {(known - empty) / count:.0f} known"
-    )
+    a_waiting, a_known = (waiting - empty) / count, (known - empty) / count
+    sys.stdout.write(f"bytes a URL: {a_waiting:.0f} waiting, {a_known:.0f} known\n")
 
 
-def tell(what: str, count: int, began: float) -> None:
-    print(f"{what}: {count / (time.perf_counter() - began):.0f} URLs/s ({count})")
+class Watch:
+    """Times a step, and the processors' time that it takes, which other work slows less."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._client = client
+        self._began = time.perf_counter(), time.process_time(), self._of_redis()
+
+    def tell(self, what: str, count: int) -> None:
+        began, own, server = self._began
+        taken = time.perf_counter() - began
+        own, server = time.process_time() - own, self._of_redis() - server
+        sys.stdout.write(
+            f"{what}: {count / taken:.0f} URLs/s; processor: {1e6 * own / count:.0f} us a URL here,"
+            f" {1e6 * server / count:.0f} in Redis ({count} URLs)\n"
+        )
+
+    def _of_redis(self) -> float:
+        told = self._client.info("cpu")
+        return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
 
 
 def main() -> None:
