@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -42,6 +43,7 @@ def crawl_with_others(
     """
     from crawler.runner import run_crawl
 
+    _check_extra()
     settings = load_settings(context.config_in_use, data_dir=context.data_dir)
     shared = _shared(settings, frontier=frontier, to=to, name=name)
     with _leaving_on_sigterm(), context.output.progress("crawl") as advance:
@@ -88,6 +90,7 @@ def index_from(
     Messages are acknowledged when they are on disk. What cannot be read is parked under its reason
     and counted.
     """
+    _check_extra()
     context = context_of(ctx)
     with context.open() as delist:
         queue = _queue(delist.settings, tuple(servers or ()))
@@ -135,6 +138,13 @@ async def _take(
         )
     finally:
         await taker.close()
+
+
+def _check_extra() -> None:
+    if not (find_spec("redis") and find_spec("nats")):
+        raise SettingsError(
+            'a crawl on several machines needs the extra "cluster": delist[cluster]'
+        )
 
 
 def _shared(
