@@ -205,6 +205,13 @@ class Run:
         self._crew.wait_until_alone()
         self._outside.calm()
         service = self._crew.start("run")
+        self._do("feed", "sync")
+        service.process.terminate()
+        code = service.wait(_WITHIN_S)
+        self._note(service)
+        if code:
+            self._complaints.append(f"delist run ended with {code} in calm")
+        # A service that is stopped may leave a set of pages half read: what follows ends it.
         for command in (
             ("feed", "sync"),
             ("scan", "full"),
@@ -215,11 +222,6 @@ class Run:
         ):
             self._do(*command)
         self._settle()
-        service.process.terminate()
-        code = service.wait(_WITHIN_S)
-        self._note(service)
-        if code:
-            self._complaints.append(f"delist run ended with {code} in calm")
 
     # -- services --------------------------------------------------------------------------------
 
