@@ -36,6 +36,7 @@ from delist.review import Ruling
 from delist.settings import load_settings
 from indexer.errors import IndexerError
 from indexer.hashing import hash_image
+from tests.fakes.archives import archive_of, packed
 from tests.fakes.videos import VIDEO_KIND, md5_of, video_bytes
 from tests.sites import Site, serve_site
 
@@ -202,6 +203,13 @@ def play(scene: Scene) -> None:
     faults.add(answer_with(503), Fault(kind=FaultKind.CUT_JSON))
     scene.run_child("feed", "sync")
     scene.run_child("crawl", scene.page, "--allow-private-addresses")
+    archive = scene.folder / "archive.warc.gz"
+    urls = [url for url in scene.secrets.words["address"] if "://" in url and "%" not in url]
+    archive.write_bytes(packed(archive_of(sorted(urls))))
+    elsewhere = str(scene.folder / "refused")
+    run("ingest", str(archive), "--processes", "1", "--rejects", elsewhere)
+    archive.unlink()
+    run("export", "matches", "--to", str(scene.folder / "exported"))
     run("feed", "status")
     cases = run("cases", "list")
     assert len(cases) >= 4
