@@ -1,7 +1,8 @@
 """``delist scan files``: re-scans of exported files, over processes or a Ray cluster."""
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,8 +118,10 @@ def opened_engine(
         return
     from delist.rescan.on_ray import RayEngine
 
-    ray = RayEngine(address=address, workers=workers, trust_network=trust_network)
-    try:
-        yield ray
-    finally:
-        ray.close()
+    # Ray writes what happens to its nodes to standard output, where results alone belong.
+    with redirect_stdout(sys.stderr):
+        ray = RayEngine(address=address, workers=workers, trust_network=trust_network)
+        try:
+            yield ray
+        finally:
+            ray.close()

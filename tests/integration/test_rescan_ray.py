@@ -15,8 +15,8 @@ from tests.fakes.delisting import World, digest_of, image_near
 from tests.fakes.exports import HereEngine, write_tables
 
 SIGNALS = [digest_of(number) for number in range(4)]
-URLS = [f"https://site.example/{number}.png" for number in range(96)]
-FILES = 24
+URLS = [f"https://site.example/{number}.png" for number in range(48)]
+FILES = 12
 
 
 def test_killed_node_and_other_version(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_killed_node_and_other_version(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "tests.fakes.ray_nodes",
          tmp_path / "data", tmp_path / "tables", old.parent],
-        capture_output=True, text=True, check=False, timeout=240,
+        capture_output=True, text=True, check=False, timeout=280,
     )  # fmt: skip
 
     assert ran.returncode == 0, ran.stderr[-2000:]
