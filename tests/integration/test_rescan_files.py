@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 from delist.cli import main
 from delist.errors import RescanError, UsageError, WorkerRefusedError
 from delist.model import CaseState
+from delist.ops.bench.engine_rescans import compare_engines
 from delist.rescan.generation import Generation, load_generation
 from delist.rescan.job import Job
 from delist.rescan.local import LocalEngine
@@ -429,3 +431,27 @@ def test_commands_of_the_page(
     assert (whole["images"], whole["signals"], whole["complete"]) == (len(URLS), len(SIGNALS), True)
     assert whole["intake"]["cases"] == whole["matching"] > 0
     assert newer["signals"] == 0
+
+
+def test_bench_checks_what_engines_find() -> None:
+    """The bench says whether every engine found just the planted matches, and all the same."""
+    engines = {"here": HereEngine(), "blind": Blind()}
+    opened = lambda name: nullcontext(engines[name])  # noqa: E731 - short
+    wanted = {"workers": 1, "rounds": 1}
+
+    (right,) = compare_engines((8_000,), (100,), ("here",), opened, **wanted)
+    (wrong,) = compare_engines((8_000,), (100,), ("here", "blind"), opened, **wanted)
+
+    assert (right.rows, right.files, right.planted, right.exact) == (8_000, 1, 2, True)
+    assert [result.exact for result in wrong.results] == [True, False]
+    assert not wrong.exact
+
+
+class Blind(HereEngine):
+    """An engine that compares no file."""
+
+    def run(
+        self, job: Job, files: Sequence[str], *, avoid: frozenset[str] = frozenset()
+    ) -> Generator[FileOutcome, None, None]:
+        for outcome in super().run(job, files, avoid=avoid):
+            yield replace(outcome, refused="blind")
