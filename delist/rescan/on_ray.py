@@ -106,7 +106,7 @@ class RayEngine:
                 batch_format="numpy",
                 fn_kwargs={"job": job},
                 num_cpus=job.threads,
-                compute=ray.data.TaskPoolStrategy(size=self._workers),
+                compute=ray.data.TaskPoolStrategy(size=min(self._workers, len(files))),
                 label_selector={_NODE_LABEL: f"!in({','.join(sorted(avoid))})"} if avoid else None,
                 max_retries=_RETRIES,
             )
