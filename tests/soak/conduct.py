@@ -241,19 +241,18 @@ class Run:
         # A source of its own: what this thread draws must not depend on the other's pace.
         seed = self._chance.getrandbits(32) if self._chance else 0
         chance = random.Random(seed) if self._chance else None
-        began: dict[int, tuple[Running, float]] = {}
+        running: dict[int, Running] = {}
         while not stopping.wait(0.02):
             for slot in range(self._disturbance.services if self._disturbance else 1):
-                if slot in began:
-                    one, since = began[slot]
-                    if not one.look(time.monotonic() - since):
+                if slot in running:
+                    if not running[slot].look(running[slot].at_work_s):
                         continue
-                    self._note(one)
+                    self._note(running[slot])
                 doom = None
                 if chance is not None and self._disturbance is not None:
                     doom = draw_doom(chance, longest_s=self._disturbance.service_s)
-                began[slot] = self._crew.start("run", doom=doom), time.monotonic()
-        for one, _ in began.values():
+                running[slot] = self._crew.start("run", doom=doom)
+        for one in running.values():
             one.process.kill()
             one.process.join()
             one.killed = chance is not None

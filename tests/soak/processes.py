@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -37,6 +37,7 @@ PRELOADED = (
 )
 _ROOT = Path(__file__).parents[2]
 _SYSTEM = frozenset({"posix"})
+_LONGEST_START_S = 30.0
 
 
 class Victim(StrEnum):
@@ -112,6 +113,20 @@ class Running:
     log: Path
     doom: Doom | None
     killed: bool = False
+    started: float = field(default_factory=time.monotonic)
+    spoke: float | None = None
+
+    @property
+    def at_work_s(self) -> float:
+        """Say how long a service is at work: since it has logged something.
+
+        On a machine that is busy its start takes longest, and nothing is to be seen by killing it.
+        """
+        now = time.monotonic()
+        silent = not (self.log.exists() and self.log.stat().st_size)
+        if self.spoke is None and (not silent or now - self.started > _LONGEST_START_S):
+            self.spoke = now
+        return 0.0 if self.spoke is None else now - self.spoke
 
     @property
     def out(self) -> Path:
