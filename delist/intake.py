@@ -16,6 +16,7 @@ import lmdb
 from sqlalchemy import Connection
 
 from delist.casework.assessment import Assessor
+from delist.casework.confirmed import content_there
 from delist.casework.views import Outcome, Rules
 from delist.model import CaseState
 from delist.store import Database, cases, positions, reassessments, submissions
@@ -113,8 +114,7 @@ class Intake:
         """
         report = IntakeReport() if report is None else report
         self._ask_for_expired(now)
-        with self._database.write() as connection:
-            reassessments.ask_for_changed(connection, now=now)
+        self._ask_for_replaced(now)
         # Withdrawals first: what is lifted anyway should not be suppressed before.
         # What a match changes (a brake, a verdict on a near-duplicate) is looked at last.
         for log, take in (
@@ -140,6 +140,21 @@ class Intake:
                 reassessments.ask_for_expired(
                     connection, before=now - timedelta(days=days), now=now
                 )
+
+    def _ask_for_replaced(self, now: datetime) -> None:
+        """Have cases looked at again whose bytes were replaced once more since a person is asked.
+
+        That bytes which match nothing were replaced by others is in no log.
+        """
+        with self._database.read() as connection, self._store.read() as txn:
+            keys = []
+            for key, url, held in cases.replaced(connection):
+                record = self._store.images.find(txn, bytes.fromhex(key))
+                if content_there(self._store, txn, url, record) not in {"", held}:
+                    keys.append(key)
+        if keys:
+            with self._database.write() as connection:
+                reassessments.ask_for_images(connection, keys, reason="changed", now=now)
 
     def _take_signals(self, report: IntakeReport, pace: _Pace, *, now: datetime) -> bool:
         """Take in a batch of the signal log: cases of signals that were withdrawn."""

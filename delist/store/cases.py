@@ -164,6 +164,21 @@ def supported_by(connection: Connection, signal_keys: Iterable[str]) -> list[Cas
     return list(_with_matches(connection, found))
 
 
+def replaced(connection: Connection) -> Iterator[tuple[str, str, str]]:
+    """Go through cases where other bytes are there than a person confirmed, and one has to look.
+
+    Yields:
+        Image key, image URL, and the content version that the case is about now.
+    """
+    chosen = select(cases.c.image_key, cases.c.image_url, cases.c.content_sha256).where(
+        cases.c.awaits_person,
+        cases.c.confirmed_sha256 != "",
+        cases.c.confirmed_sha256 != cases.c.content_sha256,
+    )
+    for row in connection.execute(chosen):
+        yield row.image_key, row.image_url, row.content_sha256
+
+
 def images_supported_by(connection: Connection, signal_keys: Iterable[str]) -> list[str]:
     """List the image keys of the cases that signals stand behind, the oldest case first.
 

@@ -77,19 +77,6 @@ def ask_for_expired(connection: Connection, *, before: datetime, now: datetime) 
     return _ask(connection, chosen, reason="expired", now=now)
 
 
-def ask_for_changed(connection: Connection, *, now: datetime) -> int:
-    """Ask for cases where other bytes are there than a person confirmed, and a person has to look.
-
-    That bytes which match nothing were replaced by others is in no log.
-    """
-    chosen = select(cases.c.image_key).where(
-        cases.c.awaits_person,
-        cases.c.confirmed_sha256 != "",
-        cases.c.confirmed_sha256 != cases.c.content_sha256,
-    )
-    return _ask(connection, chosen, reason="changed", now=now)
-
-
 def ask_for_any_images(
     connection: Connection, image_keys: Iterable[str], *, reason: str, now: datetime
 ) -> int:

@@ -254,14 +254,16 @@ class AnyOrder(RuleBasedStateMachine):
         for url, record in self.in_effect().items():
             case = cases[url]
             assert case.state is CaseState.SUPPRESSED
-            assert record.content_sha256 == case.content_sha256
+            # Other bytes are there than were confirmed, and nothing matches them (ADR 0043).
+            kept = case.has_changed and not case.active_matches
+            assert record.content_sha256 == (case.confirmed_sha256 if kept else case.content_sha256)
             assert case.verdict is not Verdict.NOT_NCII or case.active_matches
             confirmed = record.state is RecordState.CONFIRMED
-            assert confirmed is (case.verdict is Verdict.NCII)
+            assert confirmed is (kept or case.verdict is Verdict.NCII)
             with store.read() as txn:
                 live = store.signals.find(txn, bytes.fromhex(record.basis.signal)) is not None
             assert live or (confirmed and policy.confirmed.after_withdrawal == "keep")
-            if not confirmed:
+            if not confirmed and not case.has_changed:
                 assert record.basis.signal not in self.stopped()
                 assert not policy.only_reviews(FEED)
                 band = policy.band(FEED, record.basis.distance_bits)
