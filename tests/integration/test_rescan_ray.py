@@ -53,6 +53,7 @@ def test_killed_node_and_other_version(tmp_path: Path) -> None:
     again = world.delist.file_rescans.run(tables, HereEngine())
     assert (again.matches, again.matching) == (report["matches"], report["matching"])
     assert (report["logged"], again.logged) == (report["matches"], 0)
+    assert world.delist.scan_full().matches == 0  # the store's own finds nothing new or other
     world.delist.close()
 
 
