@@ -1,15 +1,15 @@
 """Rate of ``delist ingest`` beside the limit: the same images decoded and hashed, and nothing else.
 
-    python -m tests.benchmarks.ingest_rates PHOTOS [--rows 2000] [--rounds 3]
+    python -m tests.benchmarks.ingest_rates PHOTOS [--rows 4000] [--rounds 3]
         [--processes 1 2] [--forms warc parquet jsonl folder]
 
 The limit is as many processes as take part, each of which hashes its share of the images out of
 memory. Rounds take limit and ingestion in turn, so that what else runs on the machine slows both;
-the median of the rounds' ratios is printed as JSON. A rate is images a second of wall time between
-the first batch and the last, after processes have started and kernels are loaded. Beside it stand
-processor seconds for 1,000 images, of all processes; what starting costs is taken off by a run of
-a few rows. On a machine that does much else the processors' share says more than the clock's: as
-many processors as processes can do no more than that.
+the median of the rounds' ratios is printed as JSON. A rate is images a second of wall time from a
+third of the rows to the last batch, so that all processes have started and their kernels are
+loaded. Beside it stand processor seconds for 1,000 images, of all processes, between the same
+batches. On a machine that does much else the processors' share says more than the clock's: as many
+processors as processes can do no more than that.
 
 Each round stores into a new, empty store under a temporary folder. A row has an address of its own.
 """
@@ -19,7 +19,7 @@ import base64
 import gc
 import json
 import multiprocessing
-import resource
+import os
 import statistics
 import sys
 import tempfile
@@ -38,7 +38,7 @@ from indexer.hashing import hash_bytes
 from indexer.settings import HashingSettings
 from tests.fakes.archives import answer, packed, record
 
-FEW = 200
+LEAST_MARKS = 4
 FORMS = ("warc", "parquet", "jsonl", "folder")
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     """Measure, and print JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["warc"])
@@ -72,11 +72,8 @@ def main() -> None:
         folder = Path(name)
         for form in options.forms:
             source = write(folder / "all", form, photos, options.rows)
-            few = write(folder / "few", form, photos, FEW)
             for processes in options.processes:
-                report["results"].append(
-                    compare(folder, form, source, few, photos, options, processes)
-                )
+                report["results"].append(compare(folder, form, source, photos, options, processes))
     sys.stdout.write(json.dumps(report, indent=1) + "\n")
 
 
@@ -84,7 +81,6 @@ def compare(
     folder: Path,
     form: str,
     source: Path,
-    few: Path,
     photos: Sequence[bytes],
     options: argparse.Namespace,
     processes: int,
@@ -94,8 +90,7 @@ def compare(
     for number in range(options.rounds):
         limits.append(limit(photos, options.rows, processes))
         data_dir = folder / f"data-{form}-{processes}-{number}"
-        start = ingest(data_dir / "few", few, processes, FEW)
-        reached.append(ingest(data_dir / "all", source, processes, options.rows, start))
+        reached.append(ingest(data_dir, source, processes, options.rows))
     pairs = list(zip(reached, limits, strict=True))
     ratios = [ours.images_per_s / most.images_per_s for ours, most in pairs]
     cpu = [most.cpu_s_per_1000 / ours.cpu_s_per_1000 for ours, most in pairs]
@@ -166,37 +161,35 @@ def hash_share(
     told.put(time.process_time() - start)
 
 
-def ingest(
-    data_dir: Path, source: Path, processes: int, rows: int, start: Measured | None = None
-) -> Measured:
-    """Take the source in; ``start`` is what a few rows took."""
-    marks: list[tuple[float, int]] = []
-    began, cpu = time.perf_counter(), cpu_s()
+def ingest(data_dir: Path, source: Path, processes: int, rows: int) -> Measured:
+    """Take the source in."""
+    marks: list[tuple[float, float, int]] = []
+    began = time.perf_counter()
 
     def note(progress: IngestProgress) -> None:
-        marks.append((time.perf_counter(), progress.images))
+        marks.append((time.perf_counter(), cpu_s(), progress.images))
 
     with Delist.open(data_dir=data_dir) as delist:
         options = IngestOptions(processes=processes, base_url="https://bench.example/")
         report = delist.ingestion.run([source], options, on_progress=note)
-    ended = time.perf_counter()
-    if report.hashed != rows:
-        raise SystemExit(f"not all was hashed: {report.hashed} of {rows}, {report.refused}")
-    (first, before), after = marks[0] if marks else (ended, 0), report.images
-    spent = cpu_s() - cpu
-    if start is not None:
-        spent, rows = spent - start.cpu_s_per_1000 / 1000 * FEW, rows - FEW
+    if report.hashed != rows or len(marks) < LEAST_MARKS:
+        raise SystemExit(f"not all was hashed, or too few rows: {report.hashed} of {rows}")
+    steady = next(mark for mark in marks if mark[2] * 3 >= rows)
+    (first, first_cpu, before), (last, last_cpu, after) = steady, marks[-1]
     return Measured(
-        images_per_s=(after - before) / max(ended - first, 1e-9),
-        cpu_s_per_1000=spent / rows * 1000,
-        start_s=first - began,
+        images_per_s=(after - before) / (last - first),
+        cpu_s_per_1000=(last_cpu - first_cpu) / (after - before) * 1000,
+        start_s=marks[0][0] - began,
     )
 
 
 def cpu_s() -> float:
-    """Return processor seconds of this process and of all its children that ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    """Return processor seconds of this process and of its children that run."""
+    spent = time.process_time()
+    for child in multiprocessing.active_children():
+        fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+        spent += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return spent
 
 
 def write(folder: Path, form: str, photos: Sequence[bytes], rows: int) -> Path:
