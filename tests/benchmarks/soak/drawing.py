@@ -29,13 +29,13 @@ class Panel:
 
     Attributes:
         unit: that values are divided by.
-        log: whether its axis is logarithmic.
+        scale: of its axis, as Matplotlib calls it.
     """
 
     title: str
     lines: Mapping[str, str]
     unit: float = 1.0
-    log: bool = False
+    scale: str = "linear"
     steps: bool = False
 
 
@@ -76,7 +76,7 @@ PANELS = (
             "ledger's files": "ledger files bytes",
         },
         unit=_MIB,
-        log=True,
+        scale="log",
     ),
     Panel(
         title="Waiting",
@@ -86,13 +86,14 @@ PANELS = (
             "records for consumers": "delist_consumer_lag_records",
             "records not signed yet": "delist_ledger_unsigned_records",
         },
+        scale="symlog",  # mostly nothing or one, and at the beginning thousands
         steps=True,
     ),
     Panel(
         title="API, ms by minute",
         lines={"p50": "api p50", "p99": "api p99"},
         unit=1e-3,
-        log=True,
+        scale="log",
     ),
 )
 
@@ -139,9 +140,8 @@ def _fill(axes: Axes, panel: Panel, soak: Soak) -> None:
             label=name, drawstyle="steps-post" if panel.steps else "default",
         )  # fmt: skip
     axes.set_title(panel.title, fontsize=10.5, color=_INK, loc="left")
-    if panel.log:
-        axes.set_yscale("log")
-    else:
+    axes.set_yscale(panel.scale)
+    if panel.scale != "log":
         axes.set_ylim(bottom=0)
     axes.set_xlim(0, soak.minutes)
     axes.margins(y=0.25)
@@ -152,7 +152,9 @@ def _fill(axes: Axes, panel: Panel, soak: Soak) -> None:
         spine.set_visible(side in {"left", "bottom"})
         spine.set_color("#999999")
     if drawn:
-        axes.legend(fontsize=8, frameon=False, ncols=2, loc="best", labelcolor=_INK)
+        axes.legend(
+            fontsize=8, ncols=2, loc="best", labelcolor=_INK, framealpha=0.85, edgecolor="white"
+        )
 
 
 def _thinned(

@@ -44,7 +44,7 @@ class Trend:
         """Say whether growth beyond the limit is excluded, sure, or neither."""
         if self.high <= self.limit:
             return Word.FLAT
-        return Word.GROWS if self.low > 0 else Word.UNSURE
+        return Word.GROWS if self.low > self.limit else Word.UNSURE
 
 
 def trend(
