@@ -24,6 +24,8 @@ class Issuer:
     """Its state, which a test may change between two sign-ons.
 
     Attributes:
+        asked: how often for a token.
+        looked_up: how often for what it says of itself, or for its keys.
         nonce: that the token carries; a test copies it from the address it was sent to.
         claims: of the person, over what is right.
         header: of the token, over what is right.
@@ -33,7 +35,7 @@ class Issuer:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.asked = 0
+        self.asked = self.looked_up = 0
         self.reset()
 
     def reset(self) -> None:
@@ -105,6 +107,7 @@ def running_issuer() -> Iterator[Issuer]:
 def _handler(issuer: Issuer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            issuer.looked_up += 1
             if issuer.down:
                 self._say(503, {})
             elif self.path.endswith("openid-configuration"):

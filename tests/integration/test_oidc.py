@@ -25,7 +25,8 @@ EVE = User(sub="eve", claims={"email": "eve@org.example", "groups": ["everybody"
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, Issuer]]:
-    with opened(tmp_path_factory.mktemp("oidc") / "data") as web, running_issuer() as issuer:
+    data_dir = tmp_path_factory.mktemp("oidc") / "data"
+    with opened(data_dir, sign_ons_per_minute=1000) as web, running_issuer() as issuer:
         with_issuer(web, issuer.url, domains=("org.example",))
         yield web, issuer
 
@@ -169,13 +170,16 @@ def test_nobody_becomes_another_by_a_name(web: Web, issuer: Issuer) -> None:
 
 
 def test_an_issuer_that_is_down_or_is_another_is_said_so(tmp_path: Path) -> None:
-    """A clear page; local accounts go on."""
+    """A clear page; local accounts go on. One that failed is left alone for a while."""
     with opened(tmp_path / "data") as web, running_issuer() as issuer:
         with_issuer(web, issuer.url)
         issuer.down = True
-        answer = browser(web).get("/login/oidc")
-        assert (answer.status_code, "does not answer" in answer.text) == (503, True)
+        for _ in range(3):
+            answer = browser(web).get("/login/oidc")
+            assert (answer.status_code, "does not answer" in answer.text) == (503, True)
+            assert issuer.looked_up == 1
         issuer.down, issuer.named_issuer = False, "https://another.example"
+        with_issuer(web, issuer.url)
         assert "cannot be trusted" in browser(web).get("/login/oidc").text
         assert browser(web).get("/login").status_code == 200
 
@@ -196,3 +200,20 @@ def test_an_issuer_without_encryption_is_refused(tmp_path: Path) -> None:
         '[web.oidc]\nissuer = "https://login.example"\nclient_id = "a"\nleads = ["x"]\n'
     )
     assert load_settings(path).oidc.leads == ("x",)
+
+
+def test_one_state_is_no_ticket_for_any_number_of_codes(tmp_path: Path) -> None:
+    """Who guesses codes has the tries of who guesses passwords; the issuer is asked no more."""
+    with opened(tmp_path / "data", sign_ons_per_minute=3) as web, running_issuer() as issuer:
+        with_issuer(web, issuer.url)
+        client = browser(web)
+        sent = query_of(client.get("/login/oidc").headers["location"])
+        pending = client.cookies[PENDING]
+
+        def guess(code: str) -> int:
+            client.cookies[PENDING] = pending
+            answer = client.get("/login/oidc/back", params={"code": code, "state": sent["state"]})
+            return answer.status_code
+
+        assert [guess(str(number)) for number in range(5)] == [403, 403, 403, 429, 429]
+        assert issuer.asked == 3
