@@ -35,6 +35,9 @@ except ImportError:
 _OBJECT_STORE_BYTES = 80 << 20
 """Of a cluster that is started here: Ray's least is 75 MiB, and names of files need little."""
 
+_TOKEN = secrets.token_hex(32)
+"""Of clusters that this process starts: Ray reads it once."""
+
 _RETRIES = 4
 """Of a task whose worker or node has died."""
 
@@ -63,7 +66,7 @@ class RayEngine:
         if address is None:
             # What is started here asks for tokens unless the mode is set; this one is its own.
             os.environ.pop("RAY_AUTH_MODE", None)
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+            os.environ["RAY_AUTH_TOKEN"] = _TOKEN
             options: dict[str, Any] = {
                 "num_cpus": workers,
                 "object_store_memory": _OBJECT_STORE_BYTES,
