@@ -79,7 +79,7 @@ class RayEngine:
         self._workers = workers
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-        except (RayError, ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - Ray raises bare ones, as when a node starts late
             raise RescanError(f"the Ray cluster cannot be used: {type(error).__name__}") from None
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
