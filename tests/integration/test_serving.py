@@ -186,10 +186,10 @@ def test_threads_may_ask_while_records_come(world: World) -> None:
             if not world.results.is_suppressed(URL) or not world.results.suppressed([URL])[0]:
                 wrong.append(1)
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
+    threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for verdict in [Verdict.NCII, Verdict.UNSURE] * 10:
+    for verdict in [Verdict.NCII, Verdict.UNSURE] * 4:
         world.decide(case, verdict)
     over.set()
     for thread in threads:
