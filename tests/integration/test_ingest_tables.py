@@ -176,7 +176,7 @@ def test_broken_files_end_where_they_break(world: World, tmp_path: Path) -> None
     other = tmp_path / "other.bin"
     other.write_bytes(b"something else")
     bomb = tmp_path / "bomb.jsonl.gz"
-    bomb.write_bytes(gzip.compress(b"{" + b" " * (66 * 1024 * 1024) + b"}\n", 1))
+    bomb.write_bytes(gzip.compress(b"{" + b" " * (96 * 1024 * 1024) + b"}\n"))
 
     report = world.delist.ingestion.run([cut, odd, false, other, bomb], HERE)
 
