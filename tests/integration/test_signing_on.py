@@ -1,6 +1,7 @@
 """Signing on with an account: what opens, what does not, and what is on record."""
 
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -305,8 +306,14 @@ def test_a_try_that_found_no_place_is_no_wrong_try(web: Web) -> None:
         return None
 
     names = [f"Nobody {number}" for number in range(40)]
+    together = threading.Barrier(len(names))
+
+    def in_the_crowd(name: str) -> type[Exception] | None:
+        together.wait()
+        return outcome(name)
+
     with ThreadPoolExecutor(len(names)) as crowd:
-        outcomes = dict(zip(names, crowd.map(outcome, names), strict=True))
+        outcomes = dict(zip(names, crowd.map(in_the_crowd, names), strict=True))
     sent_away = [name for name, found in outcomes.items() if found is BusyError]
     assert set(outcomes.values()) == {BusyError, SignOnRefusedError}
     assert outcome(sent_away[0]) is SignOnRefusedError
