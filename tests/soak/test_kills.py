@@ -30,7 +30,7 @@ def outside() -> Iterator[Outside]:
 def ended(outside: Outside, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trial, State]:
     """Run a short script twice, undisturbed and with kills."""
     script = write_script(7, kinds=FEW)
-    disturbance = Disturbance(seed=7, kills=2, services=1)
+    disturbance = Disturbance(seed=7, kills=1, longest_s=1.0, service_s=2.0, services=1)
     folder = tmp_path_factory.mktemp("soak")
     calm = run_undisturbed(folder, outside, script)
     return run_trial(folder, outside, script, disturbance, calm), calm.state
@@ -41,7 +41,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(ended: tuple[Trial, State]) -> 
     trial, state = ended
 
     assert trial.differences == []
-    assert trial.killed >= 5
+    assert trial.killed >= 3
     # And something happened: each kind of picture has come to what it should.
     told = [[entry[:2] for entry in records] for records in state["ledger"].values()]
     assert sorted(told) == sorted(
