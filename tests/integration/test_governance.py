@@ -1,6 +1,7 @@
 """Policies put in force, simulated and explained; the bank of known-benign images."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -251,7 +252,7 @@ def policy_texts(draw: st.DrawFn) -> str:
 
 
 @settings(
-    max_examples=25,
+    max_examples=100 if os.environ.get("DELIST_SOAK") else 10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

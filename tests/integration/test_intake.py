@@ -542,7 +542,7 @@ def test_cases_are_listed_by_deadline(world: World) -> None:
 
 def test_one_signal_with_many_images_costs_what_its_images_cost(world: World) -> None:
     """Intake and withdrawal take time in proportion to a signal's images, not to their square."""
-    count = 200 if world.delist.settings.database.url else 600
+    count = 100 if world.delist.settings.database.url else 300
     world.offer(NEAR)
     world.visit_all({place(n): image_near({NEAR: 2}, name=n) for n in range(count)})
     statements = 0

@@ -97,10 +97,10 @@ def outcome(folder: Path, database: DatabaseSettings) -> dict[str, list[Any]]:
 
 @pytest.mark.parametrize(
     ("kind", "images", "kills"),
-    # More than a batch of intake (200) each.
+    # Several batches of intake each.
     [(SQLITE, 2800, 24), (POSTGRESQL, 700, 12)]
     if SOAK
-    else [(SQLITE, 400, 3), (POSTGRESQL, 250, 2)],
+    else [(SQLITE, 200, 3), (POSTGRESQL, 120, 2)],
 )
 def test_killed_intake_ends_as_if_it_never_was(
     tmp_path: Path, postgres: PostgresServer, kind: str, images: int, kills: int
