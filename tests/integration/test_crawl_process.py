@@ -19,6 +19,7 @@ from crawler.runner import run_crawl
 from crawler.settings import CrawlJob, CrawlSettings
 from crawler.worker import GRACE_S
 from indexer import Indexer
+from tests.fakes.crawls import crawl_pids
 from tests.integration.test_crawl_hostile import slow_drip
 from tests.sites import Site, draw_image, hostile, serve_site
 
@@ -55,18 +56,11 @@ class Killer:
     def _run(self) -> None:
         for _ in range(6000):
             if len(self._site.requests) >= self._after:
-                self.children = child_pids()
+                self.children = crawl_pids()
                 for pid in self.children:
                     os.kill(pid, signal.SIGKILL)
                 return
             time.sleep(0.005)
-
-
-def child_pids() -> list[int]:
-    """Find the crawl processes that this process started."""
-    path = Path(f"/proc/{os.getpid()}/task")
-    pids = [int(pid) for task in path.iterdir() for pid in (task / "children").read_text().split()]
-    return [pid for pid in pids if b"crawler.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 @pytest.mark.parametrize("after", [2, 20, 45] if SOAK else [20])
@@ -90,7 +84,7 @@ def test_a_crawl_that_was_told_to_stop_does_not_look_done(tmp_path: Path) -> Non
     """SIGTERM to the child ends it gracefully, and the parent learns that it is not whole."""
 
     def terminate(_progress: dict[str, Any]) -> None:
-        for pid in child_pids():
+        for pid in crawl_pids():
             os.kill(pid, signal.SIGTERM)
 
     with hostile(slow_drip) as server:
@@ -138,7 +132,7 @@ def test_an_interrupted_parent_stops_its_child(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             run_crawl(job, data_dir=tmp_path, on_progress=interrupt)
 
-    assert child_pids() == []
+    assert crawl_pids() == []
 
 
 def test_a_child_whose_parent_dies_stops(tmp_path: Path) -> None:
@@ -209,7 +203,7 @@ def test_urls_do_not_stand_in_the_argument_list(tmp_path: Path) -> None:
     seen: list[bytes] = []
 
     def look(_progress: dict[str, Any]) -> None:
-        seen.extend(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in child_pids())
+        seen.extend(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in crawl_pids())
 
     with serve_site() as site:
         page = site.put("/secret", "x")

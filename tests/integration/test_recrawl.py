@@ -19,6 +19,7 @@ from delist.settings import DatabaseSettings, RecrawlSettings
 from delist.store import recrawls
 from delist.store.recrawls import Recrawl
 from indexer.url import url_key
+from tests.fakes.crawls import crawl_pids
 from tests.fakes.delisting import START, World, digest_of, image_near
 from tests.sites import Site, draw_image, hostile, serve_site
 
@@ -143,10 +144,8 @@ def test_a_killed_crawl_is_made_up_for(world: World) -> None:
         nonlocal killed
         if not killed:
             killed = True
-            for child in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
-                for pid in child.read_text().split():
-                    if b"crawler.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                        os.kill(int(pid), signal.SIGKILL)
+            for pid in crawl_pids():
+                os.kill(pid, signal.SIGKILL)
             return
         connection.sendall(b"HTTP/1.1 404 None\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
