@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_DIR ?= delist-demo
 
-.PHONY: demo test soak lint format clean
+.PHONY: demo test test-failed soak lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -53,6 +53,11 @@ test: $(VENV)/.installed-dev
 	@$(NO_CHROMIUM)
 	$(BIN)/python -m pytest
 	@$(NO_CHROMIUM)
+
+# What failed in the last run, one after the other. Tells a fault of the program from a machine that
+# was too busy for a moment: the former fails again.
+test-failed: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 0 --last-failed --last-failed-no-failures none
 
 soak: $(VENV)/.installed-dev
 	DELIST_SOAK=1 $(BIN)/python -m pytest --timeout 3600
