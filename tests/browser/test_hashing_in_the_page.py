@@ -227,7 +227,7 @@ def test_no_request_leaves_the_page_while_hashing(
 
     hashed(page, REFUSED["HEIC"][0])
     found = hashed(page, JPEG)
-    with page.expect_request("**/after") as last:  # a request that is made is seen
+    with page.expect_response("**/after") as last:  # a request that is made is seen
         page.evaluate("() => void fetch('/after')")
     context.set_offline(True)
     offline = hashed(page, JPEG)
