@@ -9,7 +9,7 @@ DEMO_DIR ?= delist-demo
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   the main job on this machine, in under a minute"
+	@echo "make demo   the main job on this machine, in a minute or two"
 	@echo "make test   all tests"
 	@echo "make soak   the long proofs with their full counts"
 	@echo "make lint   ruff, mypy, import-linter"
