@@ -53,11 +53,12 @@ def init(
 
 def run(ctx: typer.Context) -> None:
     """Do all periodic work until SIGTERM: sync, re-scans, intake, feedback."""
-    from delist import tracing
+    from delist import memory, tracing
     from delist.ops.exporting import export
     from delist.running import run_service
 
     context = context_of(ctx)
+    memory.keep_together()
     with context.open() as delist:
         tracing.start(delist.settings.tracing, part="run")
         export(delist)

@@ -134,7 +134,7 @@ class Service:
         over = threading.Event()
         threading.Thread(target=self._guard, args=(leader, runs, over), daemon=True).start()
         try:
-            found = watch(lambda: look(datetime.now(UTC)), self._stopping.wait, every_s=_LOOK_S)
+            found = watch(look, self._stopping.wait, every_s=_LOOK_S)
             return self._end_of(found, runs, scheduler)
         finally:
             over.set()

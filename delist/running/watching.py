@@ -6,7 +6,7 @@ does not answer ends the process, whose next start goes on from the last step th
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 
@@ -50,12 +50,8 @@ class Watch:
         self._database = database
         self._stop_s = stop_s
 
-    def look(self, now: datetime) -> Verdict:
-        """Look at everything once.
-
-        Args:
-            now: the time of the clock that the scheduler goes by.
-        """
+    def look(self) -> Verdict:
+        """Look at everything once."""
         if not self._leader.is_sure:
             _log.error("service.lease_lost")
             return Verdict.LEASE_LOST
@@ -65,8 +61,8 @@ class Watch:
                 briefly(partial(self._runs.note_hung, run))
                 return Verdict.HUNG
         self._runs.note_long()
-        self._bring_forward(now)
-        self._start_requested(now)
+        self._bring_forward()
+        self._start_requested()
         # The machine may have slept, or its clock been set: the scheduler counts other seconds.
         self._scheduler.wakeup()
         return Verdict.WELL
@@ -82,14 +78,16 @@ class Watch:
             return False
         return now - run.asked > self._stop_s
 
-    def _bring_forward(self, now: datetime) -> None:
+    def _bring_forward(self) -> None:
         for planned in self._scheduler.get_jobs():
-            sooner = brought_forward(self._table[planned.id], planned.next_run_time, now=now)
+            # The clock is read behind the plan: one made since would seem too far ahead.
+            next_run = planned.next_run_time
+            sooner = brought_forward(self._table[planned.id], next_run, now=datetime.now(UTC))
             if sooner is not None:
                 _log.warning("job.brought_forward", job=planned.id)
                 planned.modify(next_run_time=sooner)
 
-    def _start_requested(self, now: datetime) -> None:
+    def _start_requested(self) -> None:
         try:
             with self._database.read() as connection:
                 asked = jobs.asked(connection)
@@ -98,7 +96,7 @@ class Watch:
         for job_id in asked:
             if job_id in self._table and self._runs.request(job_id):
                 _log.info("job.requested", job=job_id)
-                self._scheduler.modify_job(job_id, next_run_time=now)
+                self._scheduler.modify_job(job_id, next_run_time=datetime.now(UTC))
 
 
 def watch(look: Callable[[], Verdict], stop: Callable[[float], bool], *, every_s: float) -> Verdict:

@@ -25,7 +25,7 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
-from delist import tracing
+from delist import memory, tracing
 from delist.build import Delist
 from delist.errors import UsageError
 from delist.logs import configure_logs
@@ -53,6 +53,7 @@ class AppFactory:
         from delist.web.app import create_app  # noqa: PLC0415 - the parent of workers needs none
 
         configure_logs(logging.WARNING)
+        memory.keep_together()
         _end_with_parent()
         delist = Delist.open(self.config, data_dir=self.data_dir)
         tracing.start(delist.settings.tracing, part="serve")
