@@ -37,6 +37,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@dpkg --status $(PDF_PACKAGES) >/dev/null 2>&1 \
 	  || sh -c 'apt-get update && apt-get install --yes --no-install-recommends $(PDF_PACKAGES)' \
 	  || echo "PDF reports are not tested; they need $(PDF_PACKAGES)"
+	@test -x "$(JAVA_HOME)/bin/java" || command -v java >/dev/null \
+	  || sh -c 'apt-get update && apt-get install --yes --no-install-recommends openjdk-17-jre-headless' \
+	  || { echo "Java 17 or newer is needed for the tests of Spark; install a JRE"; exit 1; }
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python aics-tlog==0.2.1
 	@touch $@

@@ -147,7 +147,7 @@ def bench_rescan(  # noqa: PLR0913, PLR0917 - typer reads options off the argume
     peer: Peer = True,
     engine: Annotated[
         list[str] | None,
-        typer.Option(help='Of exported files instead, on "local" or "ray", or both, beside.'),
+        typer.Option(help='Of exported files instead: "local", "ray", "spark"; may be repeated.'),
     ] = None,
 ) -> None:
     """Time new signals against all stored hashes, and check that planted matches are found."""

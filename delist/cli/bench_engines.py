@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from delist.cli.bench_results import surroundings, table_text
 from delist.cli.context import Context, Exit, leave
 from delist.cli.output import document_of
-from delist.cli.scanning import LOCAL, RAY, opened_engine
-from delist.errors import UsageError
+from delist.cli.scanning import check_engine, opened_engine
 from indexer.tables import pyarrow
 
 if TYPE_CHECKING:
@@ -35,8 +34,7 @@ def bench_engines(  # noqa: PLR0913 - keyword-only
     from delist.ops.bench.engine_rescans import compare_engines
 
     for name in engines:
-        if name not in {LOCAL, RAY}:
-            raise UsageError(f'--engine: "{LOCAL}" or "{RAY}", not "{name}"')
+        check_engine(name)
     reports = []
     opened = partial(opened_engine, workers=workers)
     for report in compare_engines(

@@ -1,10 +1,13 @@
-"""``delist scan files``: re-scans of exported files, over processes or a Ray cluster."""
+"""``delist scan files``: re-scans of exported files, over processes or a cluster."""
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -17,9 +20,11 @@ from indexer.comparing import processors
 if TYPE_CHECKING:
     from delist.rescan.running import Engine
 
-LOCAL, RAY = "local", "ray"
+LOCAL, RAY, SPARK = ENGINES = "local", "ray", "spark"
 
-EngineName = Annotated[str, typer.Option(help='"local": processes here; "ray": a Ray cluster.')]
+EngineName = Annotated[
+    str, typer.Option(help='"local": processes here; "ray" or "spark": such a cluster.')
+]
 
 
 def scan_files(  # noqa: PLR0913, PLR0917 - typer reads options off the arguments
@@ -44,7 +49,11 @@ def scan_files(  # noqa: PLR0913, PLR0917 - typer reads options off the argument
         int, typer.Option(help="Threads of a worker: all share its copy of the signals.", min=1)
     ] = 1,
     address: Annotated[
-        str | None, typer.Option(help="host:port of a Ray cluster; without it one is started here.")
+        str | None,
+        typer.Option(
+            help="host:port of a Ray cluster, or URL of a Spark master; without it one is"
+            " started here."
+        ),
     ] = None,
     trust_network: Annotated[
         bool, typer.Option("--trust-network", help="The cluster's network is encrypted otherwise.")
@@ -53,10 +62,9 @@ def scan_files(  # noqa: PLR0913, PLR0917 - typer reads options off the argument
 ) -> None:
     """Compare exported images with the signals, then look at what matches as it is stored here."""
     context = context_of(ctx)
-    if engine not in {LOCAL, RAY}:
-        raise UsageError(f'--engine: "{LOCAL}" or "{RAY}", not "{engine}"')
+    check_engine(engine)
     if engine == LOCAL and (address or trust_network):
-        raise UsageError("--address and --trust-network go with --engine ray")
+        raise UsageError("--address and --trust-network go with --engine ray or spark")
     workers = workers or max(1, processors() // threads)
     with context.open() as delist:
         rescans = delist.file_rescans
@@ -86,19 +94,29 @@ def scan_files(  # noqa: PLR0913, PLR0917 - typer reads options off the argument
     leave(Exit.REFUSED if report.refused else Exit.DONE)
 
 
+def check_engine(name: str) -> None:
+    """Check the engine of a re-scan of files.
+
+    Raises:
+        UsageError: there is no such engine.
+    """
+    if name not in ENGINES:
+        known = ", ".join(f'"{engine}"' for engine in ENGINES)
+        raise UsageError(f'--engine: one of {known}, not "{name}"')
+
+
 def check_store_engine(name: str) -> None:
     """Check the engine of a re-scan of the store itself, which is read where it lies.
 
     Raises:
         UsageError: another one than this machine.
     """
-    if name == RAY:
-        raise UsageError(
-            "--engine ray works on exported files: `delist export images --to FOLDER`, then"
-            " `delist scan files FOLDER/images --engine ray`"
-        )
+    check_engine(name)
     if name != LOCAL:
-        raise UsageError(f'--engine: "{LOCAL}" or "{RAY}", not "{name}"')
+        raise UsageError(
+            f"--engine {name} works on exported files: `delist export images --to FOLDER`, then"
+            f" `delist scan files FOLDER/images --engine {name}`"
+        )
 
 
 @contextmanager
@@ -116,6 +134,14 @@ def opened_engine(
 
         yield LocalEngine(workers=workers)
         return
+    if name == SPARK:
+        from delist.rescan.on_spark import SparkEngine
+
+        with _ended_by_sigterm():
+            spark = SparkEngine(address=address, workers=workers, trust_network=trust_network)
+            with closing(spark):
+                yield spark
+        return
     from delist.rescan.on_ray import RayEngine
 
     # Ray writes what happens to its nodes to standard output, where results alone belong.
@@ -125,3 +151,20 @@ def opened_engine(
             yield ray
         finally:
             ray.close()
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command in order, so that no temporary folder is left."""
+
+    def end(number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -42,7 +42,7 @@ Progress = Callable[[int, int], None]
 
 
 class Engine(Protocol):
-    """What runs the work of a job over many files; two adapters: processes, and Ray."""
+    """What runs the work of a job over many files; three adapters: processes, Ray, Spark."""
 
     def run(
         self, job: Job, files: Sequence[str], *, avoid: frozenset[str]

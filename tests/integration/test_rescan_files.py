@@ -415,19 +415,22 @@ def test_commands_of_the_page(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What docs/scale.md shows works as shown; a cluster that is open is refused as bad usage."""
+    """What docs/scale.md shows works as shown; clusters that are open are refused as bad usage."""
     world.offer(*SIGNALS)
     config = world.write_configuration()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    for cluster in ("RAY_AUTH_MODE", "SPARK_CONF_DIR"):
+        monkeypatch.delenv(cluster, raising=False)
     page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
     lines = [line for line in page.splitlines() if line.startswith("    $ delist ")]
-    assert len(lines) == 4
+    assert len(lines) == 5
 
     codes = [main(["--config", str(config), "--json", *shlex.split(line)[2:]]) for line in lines]
 
-    _export, whole, newer = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert codes == [0, 0, 0, 2]
+    printed = capsys.readouterr()
+    _export, whole, newer = (json.loads(line) for line in printed.out.splitlines())
+    assert printed.err.count("a cluster without") == 2
+    assert codes == [0, 0, 0, 2, 2]
     assert (whole["images"], whole["signals"], whole["complete"]) == (len(URLS), len(SIGNALS), True)
     assert whole["intake"]["cases"] == whole["matching"] > 0
     assert newer["signals"] == 0

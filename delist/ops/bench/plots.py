@@ -30,6 +30,7 @@ _STYLES = {
     "delist, deep": ("#56B4E9", "s", "-"),
     "delist, local processes": ("#0072B2", "o", "-"),
     "delist, Ray": ("#D55E00", "D", "-"),
+    "delist, Spark": ("#009E73", "^", "-"),
     "decoding alone": ("#009E73", "^", ":"),
     "threatexchange PdqSignal": ("#CC79A7", "v", "--"),
     "flat scan": ("#009E73", "^", "--"),
@@ -40,7 +41,7 @@ _STYLES = {
     "LMDB": ("#D55E00", "D", "--"),
     "SQLite": ("#000000", "x", ":"),
 }
-_ENGINES = {"local": "delist, local processes", "ray": "delist, Ray"}
+_ENGINES = {"local": "delist, local processes", "ray": "delist, Ray", "spark": "delist, Spark"}
 _TEXT_COLOURS = {
     **dict.fromkeys(("delist, streaming", "delist, deep"), "#2176a5"),
     **dict.fromkeys(("threatexchange PDQIndex", "threatexchange PdqSignal"), "#a0527e"),
