@@ -27,6 +27,7 @@ from delist.errors import UsageError
 from delist.logs import configure_logs
 from delist.running.jobs import Every, Job, Kind, Outcome, first_run, tried_again
 from delist.running.leader import Leader, leading
+from delist.running.manager import told
 from delist.running.runs import Runs
 from delist.running.watching import Verdict, Watch, watch
 from delist.running.work import Work
@@ -208,7 +209,8 @@ def run_service(delist: Delist) -> None:
     configure_logs(_LOG_LEVEL_INFO)
     service = Service(delist)
     _stop_on_signals(service)
-    end = service.run()
+    with told():
+        end = service.run()
     _log.info("service.stopped", in_time=end is End.IN_TIME)
     if end is End.IN_TIME:
         delist.close()
