@@ -6,20 +6,22 @@ with tldextract; nothing is fetched.
 """
 
 from functools import cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import tldextract
-
 from indexer.url import host_of
+
+if TYPE_CHECKING:
+    from tldextract import TLDExtract
 
 _LONGEST = 255
 
 
 @cache
-def _extract() -> tldextract.TLDExtract:
-    return tldextract.TLDExtract(
-        suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True
-    )
+def _extract() -> "TLDExtract":
+    from tldextract import TLDExtract  # noqa: PLC0415 - brings an HTTP client, which we never use
+
+    return TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True)
 
 
 def site_of(url: str) -> str:

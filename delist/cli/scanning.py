@@ -15,7 +15,6 @@ from delist.cli.context import Exit, context_of, leave
 from delist.cli.output import document_of
 from delist.cli.steps import take_in
 from delist.errors import UsageError
-from indexer.comparing import processors
 
 if TYPE_CHECKING:
     from delist.rescan.running import Engine
@@ -61,6 +60,8 @@ def scan_files(  # noqa: PLR0913, PLR0917 - typer reads options off the argument
     intake: Annotated[bool, typer.Option(help="Turn matches into cases and records.")] = True,
 ) -> None:
     """Compare exported images with the signals, then look at what matches as it is stored here."""
+    from indexer.comparing import processors
+
     context = context_of(ctx)
     check_engine(engine)
     if engine == LOCAL and (address or trust_network):

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,14 @@ PHOTOS = range(24)
 Make = Callable[..., DeepSearch]
 
 
+@cache
 def photo(seed: int) -> Image.Image:
     return draw_photo(seed, width=480, height=400)
+
+
+@cache
+def digest_of_photo(seed: int) -> bytes:
+    return digest_of(photo(seed))
 
 
 EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -62,7 +69,7 @@ def make(store: Store, tmp_path: Path) -> Make:
 @pytest.fixture
 def filled(store: Store) -> dict[int, bytes]:
     """Add the signals of the photos, and strangers; returns the photos' keys."""
-    digests = {seed: digest_of(photo(seed)) for seed in PHOTOS}
+    digests = {seed: digest_of_photo(seed) for seed in PHOTOS}
     add_signals(store, [*digests.values(), *map(make_digest, range(2_000))])
     return {seed: key_of(store, digest) for seed, digest in digests.items()}
 

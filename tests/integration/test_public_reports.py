@@ -18,6 +18,7 @@ from delist.reporting import transparency as page
 from delist.review import Ruling
 from delist.settings import DatabaseSettings
 from tests.fakes.delisting import World, digest_of, image_near
+from tests.fakes.postgres import PostgresServer
 
 MINE, FAR = digest_of("mine"), digest_of("far")
 DAY = {"type": "string", "pattern": r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}$"}
@@ -118,6 +119,20 @@ def world(tmp_path: Path, sql: DatabaseSettings) -> Iterator[World]:
         yield opened
 
 
+@pytest.fixture(params=["sqlite", "postgresql"], scope="module")
+def filled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """A world that was filled, to be read."""
+    folder, database = tmp_path_factory.mktemp("filled"), DatabaseSettings()
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        database = DatabaseSettings(url=server.url(server.create_store()))
+    with World(folder / "data", database=database) as world:
+        fill(world)
+        yield world
+
+
 def decide(world: World, url: str, verdict: Verdict, actor: str) -> None:
     ruling = Ruling(verdict=verdict, actor=actor, reason="looked at it")
     world.delist.decide(world.case_of(url).id, ruling)
@@ -154,10 +169,9 @@ def counts(report: page.TransparencyReport) -> dict[str, dict[str, int | None]]:
     }
 
 
-def test_figures_of_a_month(world: World) -> None:
+def test_figures_of_a_month(filled: World) -> None:
     """Each figure counts what it says, rounded; times follow the clock."""
-    fill(world)
-    report = report_of(world)
+    report = report_of(filled)
     found = counts(report)
 
     assert found["received"] == {"signals": 10, "signals_withdrawn": None, "images_matched": 20}
@@ -198,10 +212,9 @@ def test_the_month_under_way_is_left_out(world: World) -> None:
     assert {count for group in counts(empty).values() for count in group.values()} == {None}
 
 
-def test_every_form_says_the_same_and_nothing_finer(world: World) -> None:
+def test_every_form_says_the_same_and_nothing_finer(filled: World) -> None:
     """JSON, CSV and the page hold no host, no feed, no person and no exact count."""
-    fill(world)
-    report = report_of(world)
+    report = report_of(filled)
     document, table, html = page.as_json(report), page.as_csv(report), page.as_html(report)
 
     rows = {(row["group"], row["figure"]): row for row in csv.DictReader(io.StringIO(table))}
@@ -219,16 +232,15 @@ def test_every_form_says_the_same_and_nothing_finer(world: World) -> None:
             assert secret not in text
 
 
-def test_dsa_statements_hold_what_the_api_documents(world: World) -> None:
+def test_dsa_statements_hold_what_the_api_documents(filled: World) -> None:
     """One for each address that went, by its record's id; none for a confirmation."""
-    fill(world)
-    with world.delist.database.read() as connection:
-        made = list(dsa.requests(connection, after=0, until=world.clock()))
-        again = list(dsa.requests(connection, after=made[-1][0], until=world.clock()))
+    with filled.delist.database.read() as connection:
+        made = list(dsa.requests(connection, after=0, until=filled.clock()))
+        again = list(dsa.requests(connection, after=made[-1][0], until=filled.clock()))
     for _, body in made:
         Draft202012Validator(REQUEST).validate(body)
     statements = [found for _, body in made for found in body["statements"]]
-    first = [record for record in world.ledger() if not record.supersedes]
+    first = [record for record in filled.ledger() if not record.supersedes]
     assert {record.action for record in first} == {RecordAction.SUPPRESS}
 
     assert [found["puid"] for found in statements] == [record.id for record in first]
@@ -236,21 +248,20 @@ def test_dsa_statements_hold_what_the_api_documents(world: World) -> None:
     decisions = [found["automated_decision"] for found in statements]
     assert decisions.count("AUTOMATED_DECISION_NOT_AUTOMATED") == 1
     ended = [found for found in statements if "end_date_visibility_restriction" in found]
-    revoked = [record for record in world.ledger() if record.action is RecordAction.REVOKE]
+    revoked = [record for record in filled.ledger() if record.action is RecordAction.REVOKE]
     assert len(ended) == len(revoked) > 1
     text = json.dumps(made)
     for secret in ("example", "exchange", "Robin", "Kim", MINE.hex(), first[0].content_sha256):
         assert secret not in text
 
 
-def test_statements_go_in_batches_and_not_before_their_time(world: World) -> None:
+def test_statements_go_in_batches_and_not_before_their_time(filled: World) -> None:
     """A record that is too new ends the export; the next one goes on there."""
-    fill(world)
-    with world.delist.database.read() as connection:
-        everything = list(dsa.requests(connection, after=0, until=world.clock(), most=10))
-        early = world.ledger()[4]
+    with filled.delist.database.read() as connection:
+        everything = list(dsa.requests(connection, after=0, until=filled.clock(), most=10))
+        early = filled.ledger()[4]
         made = list(dsa.requests(connection, after=0, until=early.effective_at))
-        rest = list(dsa.requests(connection, after=made[-1][0], until=world.clock()))
+        rest = list(dsa.requests(connection, after=made[-1][0], until=filled.clock()))
 
     assert [len(body["statements"]) for _, body in everything][:-1] == [10, 10]
 
@@ -260,15 +271,14 @@ def test_statements_go_in_batches_and_not_before_their_time(world: World) -> Non
     assert puids(made) + puids(rest) == puids(everything)
 
 
-def test_a_lumen_notice_names_large_hosts_only(world: World) -> None:
+def test_a_lumen_notice_names_large_hosts_only(filled: World) -> None:
     """Hosts of ten addresses or more, by rounded counts; no address, no sender."""
-    fill(world)
-    with world.delist.database.read() as connection:
+    with filled.delist.database.read() as connection:
         last, body = lumen.notice(
-            connection, after=0, until=world.clock(), recipient="Example", now=world.clock()
+            connection, after=0, until=filled.clock(), recipient="Example", now=filled.clock()
         )
         rest = lumen.notice(
-            connection, after=last, until=world.clock(), recipient="Example", now=world.clock()
+            connection, after=last, until=filled.clock(), recipient="Example", now=filled.clock()
         )
     assert body is not None
     Draft202012Validator(NOTICE).validate(body)
