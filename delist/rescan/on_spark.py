@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from delist.errors import RescanError, UsageError
 from delist.rescan.job import Job
-from delist.rescan.spark_driver import SPARK_ERRORS, SparkDriver
+from delist.rescan.spark_driver import SPARK_ERRORS, Profile, SparkDriver
 from delist.rescan.work import FileOutcome, scan_file
 
 _OUTCOME = "outcome"
@@ -66,9 +66,10 @@ class SparkEngine:
         Raises:
             RescanError: the cluster failed as a whole; what was yielded counts.
         """
+        compared = partial(self._compared, job, self._driver.profile(cpus=job.threads))
         pool = ThreadPoolExecutor(min(self._workers, len(files)))
         try:
-            for done in as_completed([pool.submit(self._outcome, job, file) for file in files]):
+            for done in as_completed([pool.submit(compared, file) for file in files]):
                 yield done.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -79,11 +80,11 @@ class SparkEngine:
         """Leave the cluster, and end what was started here."""
         self._driver.close()
 
-    def _outcome(self, job: Job, file: str) -> FileOutcome:
-        rows = self._driver.session.range(1, numPartitions=1)
-        outcomes = rows.mapInArrow(partial(_scan, job=job, file=file), f"{_OUTCOME} string")
+    def _compared(self, job: Job, profile: Profile, file: str) -> FileOutcome:
+        scan = partial(_scan, job=job, file=file)
         try:
-            (row,) = outcomes.collect()
+            rows = self._driver.session.range(1, numPartitions=1)
+            (row,) = rows.mapInArrow(scan, f"{_OUTCOME} string", profile=profile).collect()
         except SPARK_ERRORS as error:
             if self._driver.is_gone():
                 raise RescanError(f"the Spark cluster failed: {type(error).__name__}") from None

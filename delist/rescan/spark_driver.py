@@ -18,7 +18,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from delist.errors import RescanError, UsageError
 
@@ -29,11 +29,15 @@ try:
     from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkException
     from pyspark.java_gateway import launch_gateway
+    from pyspark.resource import ResourceProfile, ResourceProfileBuilder, TaskResourceRequests
     from pyspark.sql import SparkSession
 except ImportError:
     raise UsageError(
         "--engine spark needs PySpark, which is not installed: pip install 'delist[spark]'"
     ) from None
+
+Profile: TypeAlias = ResourceProfile | None
+"""What a task takes of a node."""
 
 SPARK_ERRORS = (PySparkException, Py4JError, OSError)
 """What a call into the JVM raises, also where the JVM is gone."""
@@ -107,18 +111,19 @@ class SparkDriver:
             prefix="delist-spark-", ignore_cleanup_errors=True
         )
         folder = Path(self._folder.name)
+        self._here = address is None
         options = (*_JVM_OPTIONS, f'"-Djava.io.tmpdir={folder}"')
         settings = {
             **_SETTINGS,
             "spark.master": address or f"local[{workers},{_TRIES}]",
             "spark.driver.defaultJavaOptions": " ".join(
-                options if address else (*options, _STARTS_FAST)
+                (*options, _STARTS_FAST) if self._here else options
             ),
             "spark.sql.warehouse.dir": str(folder / "warehouse"),
             **(_CLUSTER if address else _HERE),
         }
         try:
-            with _environment(folder, here=address is None):
+            with _environment(folder, here=self._here):
                 self._gateway = _launched(settings)
                 try:
                     if address is not None:
@@ -135,6 +140,15 @@ class SparkDriver:
     def pid(self) -> int:
         """The process of the JVM."""
         return int(self._gateway.proc.pid)
+
+    def profile(self, *, cpus: int) -> Profile:
+        """Say what a task takes of a node; what runs here takes what there is."""
+        if self._here or cpus == 1:
+            return None
+        made: ResourceProfile = (
+            ResourceProfileBuilder().require(TaskResourceRequests().cpus(cpus)).build
+        )
+        return made
 
     def is_gone(self) -> bool:
         """Say whether Spark has ended, so that nothing more will come of it."""
@@ -194,7 +208,10 @@ def _session(gateway: Any) -> SparkSession:  # noqa: ANN401 - Py4J's
     # PySpark takes Ctrl-C for itself, and never gives it back.
     interrupted = signal.getsignal(signal.SIGINT)
     try:
-        return SparkSession(SparkContext(gateway=gateway))
+        context = SparkContext(gateway=gateway)
+        # It prints a traceback when the JVM is killed.
+        context._accumulatorServer.handle_error = lambda *_: None  # noqa: SLF001
+        return SparkSession(context)
     except SPARK_ERRORS as error:
         raise RescanError(f"the Spark cluster cannot be used: {type(error).__name__}") from None
     finally:
