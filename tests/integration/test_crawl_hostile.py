@@ -3,13 +3,12 @@
 import gzip
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
-
-import pytest
 
 from crawler.runner import run_crawl
 from crawler.settings import CrawlJob, CrawlSettings
-from tests.sites import Talk, hostile, serve_site
+from tests.sites import Talk, draw_image, hostile, serve_site
 
 OK = b"HTTP/1.1 200 OK\r\n"
 PATIENCE_S = 60
@@ -75,35 +74,40 @@ def asks_to_wait(connection: socket.socket, _path: str) -> None:
     connection.sendall(b"HTTP/1.1 429 x\r\nRetry-After: 9999\r\nContent-Length: 0\r\n\r\n")
 
 
-@pytest.mark.parametrize(
-    ("talk", "code"),
-    [
-        (endless_body, "too_many_bytes"),
-        (slow_drip, "timeout"),
-        (slow_headers, "timeout"),
-        (truncated, "truncated"),
-        (gzip_bomb, "too_many_bytes"),
-        (bad_gzip, "bad_encoding"),
-        (header_flood, "connection_failed"),
-        (endless_header, "connection_failed"),
-        (redirect_loop, "too_many_redirects"),
-        (hang_up, "connection_failed"),
-        (asks_to_wait, "http_429"),
-    ],
+SERVERS: tuple[tuple[Talk, str], ...] = (
+    (endless_body, "too_many_bytes"),
+    (slow_drip, "timeout"),
+    (slow_headers, "timeout"),
+    (truncated, "truncated"),
+    (gzip_bomb, "too_many_bytes"),
+    (bad_gzip, "bad_encoding"),
+    (header_flood, "connection_failed"),
+    (endless_header, "connection_failed"),
+    (redirect_loop, "too_many_redirects"),
+    (hang_up, "connection_failed"),
+    (asks_to_wait, "http_429"),
 )
-def test_hostile_servers_are_bounded_and_named(tmp_path: Path, talk: Talk, code: str) -> None:
-    """As a seed and as an image: refused under its name, in bounded time."""
+
+
+def test_hostile_servers_are_bounded_and_named(tmp_path: Path) -> None:
+    """As a seed and as an image: each refused under its name, in bounded time; others go on."""
     settings = CrawlSettings(timeout_s=3, retry_after_cap_s=1, retries=1)
-    with hostile(talk) as server, serve_site() as site:
-        page = site.put("/", f"<img src={server}/image.jpg>")
-        job = CrawlJob(urls=(page, f"{server}/page"), allow_private_addresses=True)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(hostile(talk)) for talk, _ in SERVERS]
+        site = stack.enter_context(serve_site())
+        site.put("/good.jpg", draw_image(1))
+        images = "".join(f"<img src={server}/image.jpg>" for server in servers)
+        page = site.put("/", f"{images}<img src=/good.jpg>")
+        seeds = (page, *(f"{server}/page" for server in servers))
+        job = CrawlJob(urls=seeds, allow_private_addresses=True)
         started_at = time.monotonic()
         result = run_crawl(job, data_dir=tmp_path, crawl_settings=settings)
         seconds = time.monotonic() - started_at
 
-    assert result.refused == {code: 2}
-    assert result.refused_seeds == ((1, code),)
-    assert result.images == 1
+    codes = [code for _, code in SERVERS]
+    assert sorted(result.refused_seeds) == list(enumerate(codes, start=1))
+    assert result.refused == {code: 2 * codes.count(code) for code in codes}
+    assert (result.images, result.hashed) == (len(SERVERS) + 1, 1)
     assert seconds < PATIENCE_S
 
 
@@ -158,26 +162,30 @@ def test_crawl_delay_is_kept_to(tmp_path: Path) -> None:
     assert seconds >= 1  # three requests, one second apart less half for jitter
 
 
-@pytest.mark.parametrize(
-    "html",
-    [
-        "<div>" * 100_000,
-        "<img src='" * 10_000,
-        "\x00<p>\ufffe<img src=//[>",
-        "<base href='http://['><a href=x>",
-        "<img srcset='" + ",(" * 5_000 + "'>",
-        "<meta http-equiv=refresh content='0;url=/'>",
-        "<?xml version='1.0' encoding='nonsense'?><urlset><url>",
-    ],
+BROKEN = (
+    "<div>" * 100_000,
+    "<img src='" * 10_000,
+    "\x00<p>\ufffe<img src=//[>",
+    "<base href='http://['><a href=x>",
+    "<img srcset='" + ",(" * 5_000 + "'>",
+    "<meta http-equiv=refresh content='0;url=/'>",
+    "<?xml version='1.0' encoding='nonsense'?><urlset><url>",
 )
-def test_broken_pages_are_read(tmp_path: Path, html: str) -> None:
-    """No markup ends a crawl or counts as an internal error."""
+
+
+def test_broken_pages_are_read(tmp_path: Path) -> None:
+    """No markup ends a crawl or counts as an internal error; the page behind them is read."""
     with serve_site() as site:
-        page = site.put("/", html, Content_Type="text/html; charset=nonsense")
-        job = CrawlJob(urls=(page,), allow_private_addresses=True)
+        kind = {"Content_Type": "text/html; charset=nonsense"}
+        pages = [site.put(f"/{n}", html, **kind) for n, html in enumerate(BROKEN)]
+        site.put("/good.jpg", draw_image(1))
+        good = site.put("/good", "<img src=/good.jpg>")
+        job = CrawlJob(urls=(*pages, good), allow_private_addresses=True)
         result = run_crawl(job, data_dir=tmp_path, crawl_settings=CrawlSettings(timeout_s=5))
 
-    assert result.pages + len(result.refused_seeds) >= 1 or result.refused == {}
+    # The refresh leads to nothing, and a sitemap is no page.
+    assert (result.pages, result.refused_seeds) == (len(BROKEN) - 1, ((5, "http_404"),))
+    assert result.hashed == 1
     assert "internal_error" not in result.refused
 
 
