@@ -31,7 +31,9 @@ class Receiver:
     capabilities = frozenset({Capability.RECEIVES, Capability.REFUSES, Capability.KEYED})
     failures = frozenset({Failure.AWAY, Failure.HANGS})
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        """Take further options of the server's command line."""
+        self._options = options
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -124,7 +126,7 @@ class Receiver:
 
     def _start(self) -> None:
         program = Path(sys.executable).parent / "nats-server"
-        command = [str(program), "-a", "127.0.0.1", "-p", str(self.port), "-js"]
+        command = [str(program), "-a", "127.0.0.1", "-p", str(self.port), "-js", *self._options]
         self._process = subprocess.Popen([*command, "-sd", str(self._home)], stderr=subprocess.PIPE)
         assert self._process.stderr is not None
         for line in self._process.stderr:
