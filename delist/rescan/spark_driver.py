@@ -104,9 +104,7 @@ class SparkDriver:
             RescanError: it cannot be reached.
         """
         _check_java()
-        # What Py4J and PySpark say of themselves holds what they were given.
-        for name in ("py4j", "pyspark"):
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        _silence()
         self._folder = tempfile.TemporaryDirectory(
             prefix="delist-spark-", ignore_cleanup_errors=True
         )
@@ -183,6 +181,17 @@ class SparkDriver:
             process.wait()
         if SparkContext._gateway is self._gateway:  # noqa: SLF001 - or no other could be started
             SparkContext._gateway = SparkContext._jvm = None  # noqa: SLF001
+
+
+def _silence() -> None:
+    """Keep what Py4J and PySpark say of themselves out of logs: it holds what they were given."""
+    for name in ("py4j", "pyspark"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    logging.getLogger().addFilter(_is_not_of_py4j)  # some of it goes to the root
+
+
+def _is_not_of_py4j(record: logging.LogRecord) -> bool:
+    return Path(record.pathname).parent.name != "py4j"
 
 
 def _check_java() -> None:
