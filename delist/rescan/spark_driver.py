@@ -7,7 +7,6 @@ encrypt what it sends (docs/scale.md).
 """
 
 import contextlib
-import ipaddress
 import logging
 import os
 import shutil
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from delist.errors import RescanError, UsageError
+from delist.rescan.spark_safety import check_cluster
 
 # It asks for pandas, and for an older one, also where none of it is used.
 warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
@@ -125,7 +125,7 @@ class SparkDriver:
                 self._gateway = _launched(settings)
                 try:
                     if address is not None:
-                        _check_cluster(address, self._gateway.jvm, trust_network=trust_network)
+                        check_cluster(address, self._gateway.jvm, trust_network=trust_network)
                     self.session = _session(self._gateway)
                 except BaseException:
                     self._end_jvm()
@@ -257,39 +257,3 @@ def _set(variables: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-def _check_cluster(address: str, jvm: Any, *, trust_network: bool) -> None:  # noqa: ANN401 - Py4J's
-    """Check what Spark has read of its settings, before it is told to connect."""
-    conf = jvm.org.apache.spark.SparkConf()
-
-    def is_set(name: str) -> bool:
-        return bool(conf.get(name, "false") == "true")
-
-    if not is_set("spark.authenticate"):
-        raise UsageError(
-            "--address: a cluster without authentication runs what anybody sends it; set"
-            " spark.authenticate on every node and here (docs/scale.md)"
-        )
-    encrypted = is_set("spark.network.crypto.enabled") or is_set("spark.ssl.rpc.enabled")
-    if not (encrypted or trust_network or _is_here(address)):
-        raise UsageError(
-            "--address: the key of the run would cross the network in the clear; set"
-            " spark.network.crypto.enabled on every node and here, or say --trust-network if it is"
-            " encrypted otherwise"
-        )
-
-
-def _is_here(address: str) -> bool:
-    """Say whether all masters that a URL names are on this machine."""
-    if not address.startswith("spark://"):
-        return False
-    hosts = [place.rpartition(":")[0] for place in address.removeprefix("spark://").split(",")]
-    return all(_is_loopback(host.strip("[]")) for host in hosts)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
