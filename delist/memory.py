@@ -12,15 +12,18 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """Numbers of the GNU C library's malloc.h; see mallopt(3)."""
 
 _ARENAS = 2
-_LARGE_BYTES = 32 << 20
-"""From here on memory is mapped for itself and given back at once. It is as far as the library
-itself would go; pixels of images below it are not worth mapping anew for each one (ADR 0018)."""
+PIXELS_BYTES = 32 << 20
+"""As far as the library itself would go: memory for pixels is not mapped anew for each image."""
 
 
-def keep_together() -> bool:
+def keep_together(*, large_bytes: int = 1 << 20) -> bool:
     """Have few heaps, with fixed limits. To be called before any thread is started.
 
     Whoever sets the library's own variables (``MALLOC_ARENA_MAX`` and the like) knows better.
+
+    Args:
+        large_bytes: from so many on memory is mapped for itself, and given back at once. What
+            hashes images wants ``PIXELS_BYTES``.
 
     Returns:
         Whether it was done: other C libraries have no such setting.
@@ -32,7 +35,7 @@ def keep_together() -> bool:
         return False
     chosen = {
         _ARENA_MAX: _ARENAS,
-        _MMAP_THRESHOLD: _LARGE_BYTES,
-        _TRIM_THRESHOLD: _LARGE_BYTES,
+        _MMAP_THRESHOLD: large_bytes,
+        _TRIM_THRESHOLD: large_bytes,
     }
     return all(set_option(option, value) for option, value in chosen.items())

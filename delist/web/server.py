@@ -53,7 +53,7 @@ class AppFactory:
         from delist.web.app import create_app  # noqa: PLC0415 - the parent of workers needs none
 
         configure_logs(logging.WARNING)
-        memory.keep_together()
+        memory.keep_together(large_bytes=memory.PIXELS_BYTES)
         _end_with_parent()
         delist = Delist.open(self.config, data_dir=self.data_dir)
         tracing.start(delist.settings.tracing, part="serve")
