@@ -31,6 +31,7 @@ class Sqlite:
             f"sqlite:///{self.path}",
             connect_args={"timeout": BUSY_TIMEOUT_S},
             hide_parameters=True,
+            pool_use_lifo=True,  # each connection has a cache of pages: the warmest goes on
         )
         event.listen(self.engine, "connect", _set_up)
 
