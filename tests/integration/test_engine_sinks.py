@@ -333,7 +333,7 @@ def test_all_documents_of_an_address_are_found(kind: str, make: Make, told: Ledg
     bench = make(kind)
     names = {f"page{number}": URL for number in range(2_300)}
     bench.put(names | {"case": URL.replace("a.jpg", "A.jpg")})
-    sink = sink_of(bench, **BY_URL)
+    sink = sink_of(bench, timeout_s=30.0, **BY_URL)
     sink.deliver([told.say(because="r1")])
     assert bench.marks().keys() == names.keys()
     assert len(held_by(sink)) == 2_300

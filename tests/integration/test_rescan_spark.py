@@ -50,6 +50,9 @@ with opened_engine("spark", workers=1) as engine:
     signal.pause()
 """
 Pairs = set[tuple[object, ...]]
+long_proof = pytest.mark.skipif(
+    not os.environ.get("DELIST_SOAK"), reason="starts a JVM of its own: in `make soak`"
+)
 
 
 class Watched:
@@ -150,6 +153,7 @@ def process_of(outcome: FileOutcome) -> int:
     return int(outcome.worker.rpartition(" ")[2])
 
 
+@long_proof
 def test_killed_driver(world: World, tmp_path: Path, spark: SparkEngine) -> None:
     """Nothing outlives it that holds the key or signals; the run goes on behind its manifest."""
     tables = write_tables(world.delist.indexer.store, URLS, tmp_path / "tables", files=FILES)
@@ -170,6 +174,7 @@ def test_killed_driver(world: World, tmp_path: Path, spark: SparkEngine) -> None
     assert world.delist.scan_full().matches == 0
 
 
+@long_proof
 def test_driver_that_is_asked_to_stop(tmp_path: Path) -> None:
     """SIGTERM ends the JVM, and leaves no folder of it."""
     ran = subprocess.run(
