@@ -133,7 +133,8 @@ def opened_engine(
     if name == LOCAL:
         from delist.rescan.local import LocalEngine
 
-        yield LocalEngine(workers=workers)
+        with closing(LocalEngine(workers=workers)) as local:
+            yield local
         return
     if name == SPARK:
         from delist.rescan.on_spark import SparkEngine

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -386,6 +386,32 @@ def test_killed_process_costs_what_it_held(world: World, tmp_path: Path) -> None
     assert report.logged == len(found)
     world.delist.scan_full()
     assert held(world) == found
+
+
+def test_processes_that_die_between_two_runs_are_replaced(world: World, tmp_path: Path) -> None:
+    """An engine that is kept does all files of its next run, whatever became of its processes."""
+    tables = write_tables(world.delist.indexer.store, URLS, tmp_path / "tables", files=3)
+    world.offer(*SIGNALS)
+    workers: set[int] = set()
+
+    class Noting(LocalEngine):
+        def run(
+            self, job: Job, files: Sequence[str], *, avoid: frozenset[str] = frozenset()
+        ) -> Generator[FileOutcome, None, None]:
+            for outcome in super().run(job, files, avoid=avoid):
+                workers.add(int(outcome.worker.removeprefix("process ")))
+                yield outcome
+
+    with closing(Noting(workers=1)) as engine:
+        first = rescan(world, tables, engine=engine)
+        again = rescan(world, tables, engine=engine)
+        (kept,) = workers
+        os.kill(kept, signal.SIGKILL)
+        after = rescan(world, tables, engine=engine)
+
+    assert [report.done for report in (first, again, after)] == [3, 3, 3]
+    assert kept in workers
+    assert len(workers) == 2
 
 
 def test_damaged_matches_are_never_taken(world: World, tmp_path: Path) -> None:
