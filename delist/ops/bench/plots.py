@@ -50,6 +50,8 @@ _TEXT_COLOURS = {
 
 _INK, _GRID = "#333333", "#dddddd"
 _LABEL_GAP_PX = 19
+_FEW_DECADES = 100
+_ROUND_RATES = [step * 10.0**power for power in range(-3, 12) for step in (1, 2, 5)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,9 @@ def _fill(axes: "Axes", lines: Sequence[Line], *, room: float) -> None:
     axes.set_xticks(_apart(sizes, span))
     axes.xaxis.set_major_formatter(_short)
     axes.minorticks_off()
+    bottom, top = axes.get_ylim()
+    if top / bottom < _FEW_DECADES:  # else one tick alone may be left
+        axes.set_yticks([rate for rate in _ROUND_RATES if bottom <= rate <= top])
     axes.yaxis.set_major_formatter(_short)
     axes.grid(visible=True, color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
