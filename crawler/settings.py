@@ -227,8 +227,7 @@ def scrapy_settings(
             "crawler.middlewares.AddressGuardMiddleware": 990,
         },
         # The only one that is needed. Two of Scrapy's own would run code that is sent to them; and
-        # those that are merely switched off are loaded all the same, an HTTP server among them: a
-        # fifth of a second for every crawl.
+        # those that are merely switched off are loaded all the same, an HTTP server among them.
         "EXTENSIONS_BASE": {"scrapy.extensions.corestats.CoreStats": 0},
         "TWISTED_DNS_RESOLVER": "crawler.middlewares.GuardedResolver",
         "DOWNLOAD_HANDLERS": {

@@ -2,7 +2,7 @@
 
 As it comes, the GNU C library gives every few threads a heap of their own and lets what it keeps
 for itself grow with the largest array that was ever freed. Both leave holes: `delist run` held 192
-MiB after twenty minutes and 209 an hour later, with no more in use (docs/benchmarks.md).
+MiB after twelve minutes and 209 after an hour, with no more in use (ADR 0050).
 """
 
 import ctypes

@@ -4,7 +4,6 @@ NATS speaks it itself; Redis stands behind something that ends TLS, as in many i
 """
 
 import asyncio
-import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -143,12 +142,3 @@ def test_without_the_right_certificates_nothing_is_told(
     with pytest.raises(QueueError) as raised:
         asyncio.run(taken(queue, tmp_path))
     assert raised.value.code == "tls_failed"
-
-
-def test_plain_talk_is_not_understood(place: Place) -> None:
-    """The server before Redis answers no one who does not speak TLS: the crawl above did."""
-    port = int(place.shared.frontier.url.rpartition(":")[2].partition("/")[0])
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
-        plain.sendall(b"PING\r\n")
-        with suppress(ConnectionResetError):
-            assert b"PONG" not in plain.recv(100)
