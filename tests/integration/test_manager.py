@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,19 +34,24 @@ class Manager:
     def hear(self) -> str:
         return self.socket.recv(4096).decode()
 
-    def start(self, *command: str, limit_s: float) -> "subprocess.Popen[bytes]":
+    @contextmanager
+    def start(self, *command: str, limit_s: float) -> "Iterator[subprocess.Popen[bytes]]":
         environment = {
             "PATH": "/usr/bin:/bin",
             "NOTIFY_SOCKET": str(self.path),
             "WATCHDOG_USEC": str(round(limit_s * 1e6)),
         }
-        return subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, *command],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 @pytest.fixture
