@@ -5,6 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_DIR ?= delist-demo
 
+# Tests start hundreds of commands; each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-failed soak lint format clean
 .DEFAULT_GOAL := help
 
@@ -54,6 +57,7 @@ NO_CHROMIUM = $(BIN)/python -c 'from tests.fakes.browser import find_chromium as
 
 test: $(VENV)/.installed-dev
 	@$(NO_CHROMIUM)
+	$(BIN)/python -m tests.warm_up
 	$(BIN)/python -m pytest
 	@$(NO_CHROMIUM)
 
@@ -63,6 +67,7 @@ test-failed: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 0 --last-failed --last-failed-no-failures none
 
 soak: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.warm_up
 	DELIST_SOAK=1 $(BIN)/python -m pytest --timeout 3600
 	$(BIN)/python -m tests.soak --json soak.json
 
