@@ -367,7 +367,7 @@ class HashImagesPipeline:
 
     def _hash_now(self, body: bytes | VideoFile, url: str) -> HashedImage | None:
         """Hash bytes, or return None when they equal those stored. Runs in a worker thread."""
-        if body and self._indexer.is_current(url, _sha256_of(body)):
+        if body and self._indexer.is_current(url, body):
             return None
         if isinstance(body, VideoFile):
             return self._indexer.hash_video(body)
@@ -414,10 +414,6 @@ store_failed = object()
 
 image_looked = object()
 """Signal: one of the job's ``image_urls`` is done with. Sent with ``position`` and ``code``."""
-
-
-def _sha256_of(body: bytes | VideoFile) -> bytes:
-    return body.sha256 if isinstance(body, VideoFile) else sha256(body).digest()
 
 
 def _canonical_or_none(url: str | None) -> str | None:

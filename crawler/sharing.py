@@ -130,7 +130,11 @@ class StorelessHasher:
         """Say that nothing needs a visit for what is stored."""
         return True
 
-    def is_current(self, image_url: str, sha256: bytes) -> bool:  # noqa: ARG002 - nothing is stored
+    def is_current(
+        self,
+        image_url: str,  # noqa: ARG002 - nothing is stored
+        found: bytes | VideoFile | HashedImage,  # noqa: ARG002 - the same
+    ) -> bool:
         """Say that bytes have to be hashed."""
         return False
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from os import PathLike
 from typing import Self
 
@@ -334,8 +335,12 @@ class Indexer:
         """Do what ``record_page`` does, given ``url_key`` of each image."""
         return end_marks(self.store, page_url, image_keys, now=self.clock())
 
-    def is_current(self, image_url: str, sha256: bytes) -> bool:
+    def is_current(self, image_url: str, found: bytes | VideoFile | HashedImage) -> bool:
         """Say whether bytes are those that are stored, and there is nothing to hash anew.
+
+        Args:
+            image_url: where they were found.
+            found: the bytes, or what was made of them.
 
         Raises:
             InvalidUrlError: not an absolute http(s) URL.
@@ -347,8 +352,9 @@ class Indexer:
             and record.key == url_key(canonical_url(image_url))
             and record.hasher_version == HASHER_VERSION
             and not record.lacks_md5
-            and record.sha256 == sha256
             and self.is_searched(record)
+            and record.sha256
+            == (sha256(found).digest() if isinstance(found, bytes) else found.sha256)
         )
 
     def is_searched(self, record: ImageRecord) -> bool:

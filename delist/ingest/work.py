@@ -165,8 +165,7 @@ class Worker:
         if isinstance(content, Digest):
             return self._brought(content)
         data = self._bytes_of(content)
-        name = data.sha256 if isinstance(data, VideoFile) else sha256(data).digest()
-        if not is_new and self._indexer.is_current(url, name):
+        if not is_new and self._indexer.is_current(url, data):
             return None
         if isinstance(data, VideoFile):
             return self._indexer.hash_video(data)
@@ -206,7 +205,7 @@ class Worker:
         """Take an image over from another store's export."""
         if image.hasher_version != HASHER_VERSION:
             raise RefusedError(OTHER_HASHER)
-        is_held = not row.is_new and self._indexer.is_current(url, image.hashed.sha256)
+        is_held = not row.is_new and self._indexer.is_current(url, image.hashed)
         page_urls, refusals = _pages(image.page_urls)
         visit = ImageVisit(
             image_url=url,

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import io
 import json
 import multiprocessing
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from crawler.runner import run_crawl
 from crawler.settings import CrawlJob, CrawlSettings
@@ -265,10 +267,23 @@ def test_a_finished_archive_is_not_read_again(world: World) -> None:
 
 
 def test_processes_that_die_cost_nothing(world: World, tmp_path: Path) -> None:
-    """Two processes store what one does, in the same order, and a killed one is replaced."""
-    records = [picture(f"{PAGE}{n}.jpg", n % 7) for n in range(140)]
+    """Two processes store what one does, in the same order, and a killed one is replaced.
+
+    Among the images is one that is larger than the memory of a task, and one that is packed.
+    """
+    records = [picture(f"{PAGE}{n}.jpg", n % 7) for n in range(138)]
+    large = io.BytesIO()
+    Image.effect_noise((2100, 2100), 80).save(large, "BMP")
+    squeezed = answer(gzip.compress(draw_image(8)), Content_Encoding="gzip", **JPEG)
+    records[9:9] = [record(f"{PAGE}large", answer(large.getvalue(), Content_Type="image/bmp"))]
+    records[70:70] = [record(f"{PAGE}squeezed", squeezed)]
     path = tmp_path / "many.warc.gz"
     path.write_bytes(packed([*records, record(PAGE, answer(b"<img src=5.jpg>", **HTML))]))
+    table = tmp_path / "table.jsonl"
+    kinds = {"pdq": "f0" * 32, "quality": 80}, {"path": "photo.jpg"}, {"pdq": "short"}
+    lines = [{"url": f"{PAGE}table/{n}"} | kinds[n % 3] for n in range(30)]
+    table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "photo.jpg").write_bytes(draw_image(9))
     killed: list[bool] = []
 
     def kill_one(_: IngestProgress) -> None:
@@ -278,12 +293,12 @@ def test_processes_that_die_cost_nothing(world: World, tmp_path: Path) -> None:
             killed.append(True)
 
     options = IngestOptions(processes=2)
-    report = world.delist.ingestion.run([path], options, on_progress=kill_one)
+    report = world.delist.ingestion.run([path, table], options, on_progress=kill_one)
 
     with World(tmp_path / "alone") as alone:
-        expected = alone.delist.ingestion.run([path], HERE)
+        expected = alone.delist.ingestion.run([path, table], HERE)
         assert killed == [True]
-        assert report.refused == {}
-        assert (report.hashed, report.pages) == (expected.hashed, expected.pages) == (140, 1)
+        assert report.refused == expected.refused == {"invalid_digest": 10}
+        assert (report.hashed, report.pages) == (expected.hashed, expected.pages) == (160, 1)
         assert without_times(world) == without_times(alone)
     assert not multiprocessing.active_children()

@@ -1,5 +1,6 @@
 """Where records of an archive begin: for going on at one, and for passing over damage."""
 
+import os
 import re
 import zlib
 from typing import BinaryIO
@@ -14,10 +15,7 @@ _PROBE_BYTES = 4096
 
 def begins_at(file: BinaryIO, offset: int, *, is_packed: bool) -> bool:
     """Say whether reading can begin at a byte; where the file stands is not changed."""
-    before = file.tell()
-    file.seek(offset)
-    found = file.read(len(_WORD))
-    file.seek(before)
+    found = os.pread(file.fileno(), len(_WORD), offset)
     return found.startswith(_GZIP) if is_packed else found == _WORD
 
 

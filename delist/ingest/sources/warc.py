@@ -160,23 +160,28 @@ class WarcSource:
                 max_video_bytes=self._limits.video_bytes, keep_bytes=self._limits.image_bytes
             ),
         )
-        held, read_bytes = bytearray(), 0
+        held, held_bytes, read_bytes = list[bytes](), 0, 0
+        kind: str | None = None  # not known yet
         while piece := answer.reader.read(PIECE_BYTES):
-            is_first = not read_bytes
+            held.append(body.take(piece))
+            held_bytes += len(held[-1])
+            if not read_bytes and body.is_video is False:
+                kind = kind_of(held[0], answer)
             read_bytes += len(piece)
-            held += body.take(piece)
-            if is_first and body.is_video is False and (kind := kind_of(bytes(held), answer)):
+            if kind:
                 is_cut = answer.size_bytes > read_bytes and not answer.reader.read(1)
                 return Refused(Refusal.TRUNCATED.value) if is_cut else Passed(kind)
-            if len(held) > self._limits.image_bytes:
+            if held_bytes > self._limits.image_bytes:
                 return Refused(Refusal.TOO_MANY_BYTES.value)
         if answer.size_bytes > read_bytes:
             return Refused(Refusal.TRUNCATED.value)
-        held += body.end()
+        held.append(body.end())
         if body.video is not None:
             return body.video
-        kind = kind_of(bytes(held[:PIECE_BYTES]), answer)
-        return Passed(kind) if kind else Body(bytes(held), answer.encodings)
+        whole = b"".join(held)
+        if kind is None:
+            kind = kind_of(whole[:PIECE_BYTES], answer)
+        return Passed(kind) if kind else Body(whole, answer.encodings)
 
     def _read_page(self, record: Any) -> _Found:  # noqa: ANN401 - FastWARC's
         """Read a page; whatever else there is was looked at before."""
