@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from delist.appeal_record import Appeal, AppealState, Asks, Party
 from delist.errors import UnknownAppealError
 from delist.store import audit
+from delist.store.lists import among
 from delist.store.tables import appeals, blind_reviews
 
 
@@ -104,7 +105,7 @@ def cases_asked_to_keep(connection: Connection, case_key: str, case_ids: Iterabl
     found = connection.scalars(
         select(appeals.c.case_id).where(
             _of(Party.SURVIVOR, case_key),
-            appeals.c.case_id.in_(list(case_ids)),
+            among(appeals.c.case_id, case_ids),
             appeals.c.state == AppealState.OPEN.value,
             appeals.c.asks == Asks.KEEP.value,
         )

@@ -29,6 +29,7 @@ from delist.model import (
     Support,
     Verdict,
 )
+from delist.store.lists import among
 from delist.store.tables import UtcDateTime, case_matches, cases, decisions
 
 _CONTENT_CHARS = 16
@@ -157,7 +158,7 @@ def on_site(connection: Connection, site: str, *, limit: int) -> list[Case]:
 def supported_by(connection: Connection, signal_keys: Iterable[str]) -> list[Case]:
     """Load the cases that signals stand or stood behind, the oldest first."""
     keys = list(signal_keys)
-    matched = select(case_matches.c.case_id).where(case_matches.c.signal_key.in_(keys))
+    matched = select(case_matches.c.case_id).where(among(case_matches.c.signal_key, keys))
     found = connection.execute(
         select(cases).where(cases.c.id.in_(matched)).order_by(cases.c.opened_at, cases.c.id)
     ).all()
@@ -189,7 +190,7 @@ def images_supported_by(connection: Connection, signal_keys: Iterable[str]) -> l
         select(cases.c.image_key)
         .join(case_matches, case_matches.c.case_id == cases.c.id)
         .where(
-            case_matches.c.signal_key.in_(keys),
+            among(case_matches.c.signal_key, keys),
             or_(
                 case_matches.c.support == Support.ACTIVE.value,
                 and_(
@@ -323,7 +324,7 @@ def leaders(
 ) -> list[tuple[str, str]]:
     """List group and image key of cases that lead one and share a signal, the oldest first."""
     own = cases.c.id + func.substr(cases.c.content_sha256, 1, _CONTENT_CHARS)
-    matched = select(case_matches.c.case_id).where(case_matches.c.signal_key.in_(list(signal_keys)))
+    matched = select(case_matches.c.case_id).where(among(case_matches.c.signal_key, signal_keys))
     found = connection.execute(
         select(cases.c.group_id, cases.c.image_key)
         .where(cases.c.id.in_(matched), cases.c.group_id == own)
@@ -344,7 +345,7 @@ def _with_matches(connection: Connection, rows: Sequence[Row[Any]]) -> Iterator[
         matches: dict[str, list[CaseMatch]] = {row.id: [] for row in part}
         found = connection.execute(
             select(case_matches)
-            .where(case_matches.c.case_id.in_(matches))
+            .where(among(case_matches.c.case_id, matches))
             .order_by(case_matches.c.distance_bits, case_matches.c.signal_key)
         )
         for row in found:

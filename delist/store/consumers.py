@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from delist.store.lists import among
 from delist.store.tables import consumers, set_aside
 from delist.store.tables import suppression_records as records
 from delist.store.times import has_come
@@ -186,7 +187,7 @@ def aside_due(connection: Connection, name: str, *, now: datetime, limit: int) -
 def subjects_aside(connection: Connection, name: str, subjects: Sequence[int]) -> set[int]:
     """Say for which subjects something was set aside."""
     chosen = select(set_aside.c.subject).where(
-        set_aside.c.consumer == name, set_aside.c.subject.in_(subjects)
+        set_aside.c.consumer == name, among(set_aside.c.subject, subjects)
     )
     return set(connection.scalars(chosen))
 
@@ -194,7 +195,9 @@ def subjects_aside(connection: Connection, name: str, subjects: Sequence[int]) -
 def take_back(connection: Connection, name: str, sequences: Sequence[int]) -> int:
     """End the setting aside of records that have reached the consumer or were given up."""
     gone = connection.execute(
-        delete(set_aside).where(set_aside.c.consumer == name, set_aside.c.sequence.in_(sequences))
+        delete(set_aside).where(
+            set_aside.c.consumer == name, among(set_aside.c.sequence, sequences)
+        )
     )
     return gone.rowcount
 

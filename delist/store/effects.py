@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Select, select
 
 from delist.errors import LedgerError
 from delist.model import RecordAction
+from delist.store.lists import among
 from delist.store.tables import suppression_records as records
 
 _BATCH, _IDS = 5_000, 500
@@ -74,7 +75,7 @@ def about(connection: Connection, subjects: Sequence[int], sequence: int) -> lis
     found: list[Effect] = []
     for first in range(0, len(subjects), _IDS):
         part = subjects[first : first + _IDS]
-        chosen = _columns().where(records.c.subject.in_(part), records.c.sequence <= sequence)
+        chosen = _columns().where(among(records.c.subject, part), records.c.sequence <= sequence)
         found += map(_effect, connection.execute(chosen))
     return sorted(found)
 
@@ -96,7 +97,7 @@ def case_ids(connection: Connection, sequences: Sequence[int]) -> dict[int, str]
     for first in range(0, len(sequences), _IDS):
         part = sequences[first : first + _IDS]
         chosen = select(records.c.sequence, records.c.case_id).where(
-            records.c.sequence.in_(part), records.c.erased_at.is_(None)
+            among(records.c.sequence, part), records.c.erased_at.is_(None)
         )
         found.update((row[0], row[1]) for row in connection.execute(chosen))
     return found

@@ -31,6 +31,7 @@ from delist.model import (
     SuppressionRecord,
 )
 from delist.store import erasures
+from delist.store.lists import among
 from delist.store.tables import ledger_head
 from delist.store.tables import suppression_records as records
 
@@ -140,7 +141,7 @@ def entries(
     connection: Connection, sequences: Sequence[int]
 ) -> list[SuppressionRecord | ErasedRecord]:
     """Load the entries of some numbers, in order; those that are not there are left out."""
-    chosen = select(records).where(records.c.sequence.in_(sequences))
+    chosen = select(records).where(among(records.c.sequence, sequences))
     return _load(connection, chosen.order_by(records.c.sequence))
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from delist.store.lists import among
 from delist.store.tables import feedback_outbox as outbox
 from delist.store.times import has_come
 
@@ -86,7 +87,7 @@ def finish(connection: Connection, ids: Sequence[int], *, outcome: str, now: dat
     """Mark entries as done."""
     connection.execute(
         update(outbox)
-        .where(outbox.c.id.in_(ids), outbox.c.done_at.is_(None))
+        .where(among(outbox.c.id, ids), outbox.c.done_at.is_(None))
         .values(done_at=now, outcome=outcome)
     )
 
@@ -97,7 +98,7 @@ def postpone(
     """Note a failed attempt and when to try again; ``outcome`` is ``REFUSED`` or None."""
     connection.execute(
         update(outbox)
-        .where(outbox.c.id.in_(ids), outbox.c.done_at.is_(None))
+        .where(among(outbox.c.id, ids), outbox.c.done_at.is_(None))
         .values(attempts=outbox.c.attempts + 1, next_attempt_at=until, outcome=outcome)
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select, update
 
 from delist.model import Case, CaseState, Verdict
+from delist.store.lists import among
 from delist.store.tables import cases, decisions
 
 
@@ -103,7 +104,7 @@ def group_sizes(connection: Connection, group_ids: Iterable[str]) -> dict[str, i
     found = (
         select(cases.c.group_id, func.count())
         .where(
-            cases.c.group_id.in_(set(group_ids)),
+            among(cases.c.group_id, set(group_ids)),
             cases.c.state != CaseState.WITHDRAWN.value,
         )
         .group_by(cases.c.group_id)

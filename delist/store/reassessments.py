@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Select, delete, exists, func, insert, literal
 from sqlalchemy.types import String
 
 from delist.model import Action, CaseState, RulingKind, Support
+from delist.store.lists import among
 from delist.store.tables import UtcDateTime, case_matches, cases, decisions, reassessments
 
 _BATCH = 500
@@ -39,7 +40,7 @@ def ask_for_images(
     keys, asked = list(image_keys), 0
     for start in range(0, len(keys), _BATCH):
         chosen = select(cases.c.image_key).where(
-            cases.c.image_key.in_(keys[start : start + _BATCH])
+            among(cases.c.image_key, keys[start : start + _BATCH])
         )
         asked += _ask(connection, chosen, reason=reason, now=now)
     return asked
@@ -85,7 +86,7 @@ def ask_for_any_images(
     asked = 0
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         part = keys[start : start + _KEYS_AT_ONCE]
-        waits = select(reassessments.c.image_key).where(reassessments.c.image_key.in_(part))
+        waits = select(reassessments.c.image_key).where(among(reassessments.c.image_key, part))
         held = set(connection.scalars(waits))
         rows = [
             {"image_key": key, "reason": reason, "queued_at": now}
@@ -135,7 +136,7 @@ def drop(connection: Connection, image_keys: Iterable[str]) -> None:
     """Take images off the list: they have just been looked at."""
     keys = list(image_keys)
     if keys:
-        connection.execute(delete(reassessments).where(reassessments.c.image_key.in_(keys)))
+        connection.execute(delete(reassessments).where(among(reassessments.c.image_key, keys)))
 
 
 def _matched(condition: object) -> Select[tuple[str]]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, select, update
 
+from delist.store.lists import among
 from delist.store.tables import recrawl_days as days
 from delist.store.tables import recrawls
 from delist.store.tables import suppression_records as records
@@ -69,7 +70,7 @@ def drop(connection: Connection, url_keys: Iterable[str]) -> None:
     keys = list(url_keys)
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         part = keys[start : start + _KEYS_AT_ONCE]
-        connection.execute(delete(recrawls).where(recrawls.c.url_key.in_(part)))
+        connection.execute(delete(recrawls).where(among(recrawls.c.url_key, part)))
 
 
 def drop_ended(connection: Connection, *, lifted_before: datetime) -> None:
@@ -136,7 +137,7 @@ def claim(
     keys = [entry.url_key for entry in entries]
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         part = keys[start : start + _KEYS_AT_ONCE]
-        chosen = recrawls.c.url_key.in_(part)
+        chosen = among(recrawls.c.url_key, part)
         connection.execute(update(recrawls).where(chosen).values(next_at=until))
     day = _day(now)
     connection.execute(delete(days).where(days.c.day < day))

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
+from delist.store.lists import among
 from delist.store.outbox import LONGEST_WAIT
 from delist.store.tables import submission_roots as roots
 from delist.store.tables import submissions
@@ -76,7 +77,7 @@ def of_case(connection: Connection, case_id: str) -> list[Submission]:
 def of_signals(connection: Connection, signal_keys: Iterable[str]) -> dict[str, list[Submission]]:
     """Load what the feeds have, or may have, from us by the key that it has as a signal."""
     found: dict[str, list[Submission]] = {}
-    for entry in _load(connection, submissions.c.signal_key.in_(list(signal_keys))):
+    for entry in _load(connection, among(submissions.c.signal_key, signal_keys)):
         if entry.is_with_feed:
             found.setdefault(entry.signal_key, []).append(entry)
     return found
@@ -93,8 +94,8 @@ def stands(connection: Connection, signal_key: str) -> bool | None:
 def images_about(connection: Connection, signal_keys: Iterable[str]) -> list[str]:
     """List the images whose hashes rest on signals, or came back as them."""
     keys = list(signal_keys)
-    rooted = select(roots.c.submission_id).where(roots.c.signal_key.in_(keys))
-    chosen = or_(submissions.c.signal_key.in_(keys), submissions.c.id.in_(rooted))
+    rooted = select(roots.c.submission_id).where(among(roots.c.signal_key, keys))
+    chosen = or_(among(submissions.c.signal_key, keys), submissions.c.id.in_(rooted))
     found = select(submissions.c.image_key).where(chosen).distinct()
     return sorted(connection.scalars(found))
 
@@ -104,7 +105,7 @@ def derived_from(connection: Connection, signal_keys: Iterable[str]) -> list[str
     found = (
         select(submissions.c.signal_key)
         .join(roots, roots.c.submission_id == submissions.c.id)
-        .where(roots.c.signal_key.in_(list(signal_keys)), submissions.c.ended_at.is_(None))
+        .where(among(roots.c.signal_key, signal_keys), submissions.c.ended_at.is_(None))
         .distinct()
     )
     return sorted(connection.scalars(found))
@@ -173,7 +174,7 @@ def claim(connection: Connection, ids: Sequence[int], *, until: datetime) -> fro
     """
     done = connection.execute(
         update(submissions)
-        .where(submissions.c.id.in_(ids), submissions.c.done_at.is_(None))
+        .where(among(submissions.c.id, ids), submissions.c.done_at.is_(None))
         .values(attempts=submissions.c.attempts + 1, next_attempt_at=until)
         .returning(submissions.c.id)
     )
@@ -182,7 +183,7 @@ def claim(connection: Connection, ids: Sequence[int], *, until: datetime) -> fro
 
 def finish(connection: Connection, ids: Sequence[int], *, outcome: str, now: datetime) -> None:
     """Say what became of hashes."""
-    chosen = submissions.c.id.in_(ids) & or_(
+    chosen = among(submissions.c.id, ids) & or_(
         submissions.c.done_at.is_(None), submissions.c.outcome == ENDED
     )
     connection.execute(update(submissions).where(chosen).values(done_at=now, outcome=outcome))
@@ -194,7 +195,7 @@ def postpone(
     """Note when to try again what was not taken."""
     connection.execute(
         update(submissions)
-        .where(submissions.c.id.in_(ids), submissions.c.done_at.is_(None))
+        .where(among(submissions.c.id, ids), submissions.c.done_at.is_(None))
         .values(next_attempt_at=until, outcome=outcome)
     )
 
