@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import brotli
 import pytest
@@ -122,7 +123,7 @@ class Tour:
 
     def md5(self, path: str) -> str | None:
         record = self.record(path)
-        return record and record.md5.hex()
+        return None if record is None else record.md5.hex()
 
     def matches(self, path: str) -> list[Match]:
         """What a stored video matches."""
@@ -138,7 +139,7 @@ def seeds_of(site: Site, chunking: str, one: bytes, other: bytes) -> list[str]:
     site.put("/w.mp4", video_bytes("another"))
     seeds = [site.put("/matched", f"{showing('/v.mp4')}<a href=/w.mp4>w</a>")]
     for kind in TYPES:
-        headers = {"Content_Type": kind} if kind else {}
+        headers: dict[str, Any] = {"Content_Type": kind} if kind else {}
         site.put(f"/linked?as={kind}", VIDEO, **headers)
         seeds.append(site.put(f"/seed?as={kind}", VIDEO, **headers))
     links = "".join(f"<a href='/linked?as={kind}'>file</a>" for kind in TYPES)
