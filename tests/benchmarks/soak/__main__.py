@@ -4,8 +4,9 @@
 
 Real processes on this machine: `delist serve` with two workers, `delist run` with a feed that
 changes, `delist crawl` of a site on loopback whose pictures change, again and again, some of them
-killed; and questions to the API. Every few seconds all of it is looked at. Then: a line through
-what came after the warm-up, with the uncertainty of its slope. Exit code 1 where something grows.
+killed; and questions to the API, one by one and in bursts. Every few seconds all of it is looked
+at. Then: a line through what came after the warm-up, with the uncertainty of its slope. Exit code 1
+where something grows.
 
 ``--from FILE.jsonl`` judges and draws a soak that was taken before, whole or cut short.
 """
@@ -47,6 +48,8 @@ def main() -> None:
     parser.add_argument("--metrics-port", type=int, default=18_345)
     parser.add_argument("--requests-per-s", type=float, default=4.0)
     parser.add_argument("--crawl-s", type=float, default=60.0)
+    parser.add_argument("--feed-s", type=float, default=5.0)
+    parser.add_argument("--burst-s", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     if given.taken is None:
@@ -69,7 +72,12 @@ def run(given: argparse.Namespace, folder: Path, samples: Path) -> None:
     """Soak, and write each look as a line."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends what was started, too
     warm_up_s = 60 * (min(15, given.minutes / 4) if given.warm_up is None else given.warm_up)
-    pace = Pace(requests_per_s=given.requests_per_s, crawl_s=given.crawl_s)
+    pace = Pace(
+        requests_per_s=given.requests_per_s,
+        feed_s=given.feed_s,
+        crawl_s=given.crawl_s,
+        burst_s=given.burst_s,
+    )
     stage = Stage(folder, metrics_port=given.metrics_port, seed=given.seed)
     with samples.open("w", encoding="utf-8") as file:
         _say(file, {"machine": machine_kind(), "warm_up_s": warm_up_s})

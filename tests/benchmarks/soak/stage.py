@@ -1,8 +1,8 @@
 """The scene of a soak: one installation with its real processes, a site and a feed that change.
 
 Whatever the driver keeps is bounded, and so is what is held: the same addresses show other
-pictures, and each new signal drives an old one out. What grows then is what is kept of the past
-(ledger, audit log, tombstones), or a leak.
+pictures, each new signal drives an old one out, and half of the pictures are reported, by turns.
+What grows then is what is kept of the past (ledger, audit log, tombstones), or a leak.
 """
 
 import json
@@ -31,8 +31,9 @@ GALLERIES, IMAGES_EACH = 40, 10
 PICTURES = 500
 SIGNALS = 25_000
 """Enough for an index that all processes map (``indexer.view.PUBLISH_FROM``)."""
-REPORTED = 60
-"""Pictures of the site that the feed has named at first."""
+REPORTED = PICTURES // 2
+"""Pictures that the feed names at any time. As many cases are open after an hour as after a few
+minutes: else what a list of cases takes would grow all the time."""
 
 ENDPOINTS = ("FetchHashes", "SubmitFeedback", "SubmitHashes")
 CONSUMER = "soak"
@@ -57,6 +58,7 @@ type = "files"
 folder = "sink"
 """
 _STOP_S = 20.0
+_FIRST_SYNC_S = 120.0
 _DAY_S = 24 * 3600
 
 
@@ -69,6 +71,8 @@ class Stage:
         self.pictures = [draw_image(seed * PICTURES + number) for number in range(PICTURES)]
         self.digests = [_digest_of(picture) for picture in self.pictures]
         self.signals: deque[dict[str, Any]] = deque()
+        self.reported: deque[dict[str, Any]] = deque()
+        self._idle: deque[str] = deque()
         self.token = ""
         self.url = ""
         self.followed = 0
@@ -89,12 +93,14 @@ class Stage:
         with ExitStack() as stack:
             self.site = stack.enter_context(serve_site())
             self._draw_site()
-            for number in range(SIGNALS):
-                digest = self.digests[number] if number < REPORTED else make_digest(self.dice)
-                # Older than the overlap of two syncs, which would read them again and again.
-                self.signals.append(self._record(digest, age_s=_DAY_S))
+            turns = self.dice.sample(self.digests, PICTURES)
+            self._idle.extend(turns[REPORTED:])
+            # Older than the overlap of two syncs, which would read them again and again.
+            self.reported.extend(self._record(one, age_s=_DAY_S) for one in turns[:REPORTED])
+            for _ in range(SIGNALS - REPORTED):
+                self.signals.append(self._record(make_digest(self.dice), age_s=_DAY_S))
             self.feed = StopNciiStandIn(
-                self.signals,
+                [*self.reported, *self.signals],
                 subscription_key=token_hex(16),
                 function_keys={name: token_hex(16) for name in ENDPOINTS},
             )
@@ -135,21 +141,24 @@ class Stage:
 
     def change_feed(self, random_ones: int) -> None:
         """Report a picture and some hashes that nothing matches; withdraw as many, the oldest."""
-        reported = self.dice.choice(self.digests)
-        new = [reported, *(make_digest(self.dice) for _ in range(random_ones))]
-        for digest in new:
-            record = self._record(digest)
-            self.signals.append(record)
-            self.feed.put(record)
-        gone = [self.signals.popleft() for _ in new]
-        live = {record["hashValue"] for record in self.signals}
-        for record in gone:
-            if record["hashValue"] not in live:
-                ended = dict.fromkeys(record["caseNumbers"], "Withdrawn")
-                changes = {"lastModtimestamp": int(time.time()), "hashStatus": "Withdrawn"}
-                self.feed.put({**record, **changes, "caseNumbers": ended})
+        gone = self.reported.popleft()
+        self._withdraw(gone)
+        self._report(self.reported, self._idle.popleft())
+        self._idle.append(gone["hashValue"])
+        for _ in range(random_ones):
+            self._withdraw(self.signals.popleft())
+            self._report(self.signals, make_digest(self.dice))
         self.feed.requests.clear()
         self.feed.feedback.clear()
+
+    def _report(self, held: deque[dict[str, Any]], digest: str) -> None:
+        held.append(self._record(digest))
+        self.feed.put(held[-1])
+
+    def _withdraw(self, record: dict[str, Any]) -> None:
+        ended = dict.fromkeys(record["caseNumbers"], "Withdrawn")
+        changes = {"lastModtimestamp": int(time.time()), "hashStatus": "Withdrawn"}
+        self.feed.put({**record, **changes, "caseNumbers": ended})
 
     def _record(self, digest: str, *, age_s: int = 0) -> dict[str, Any]:
         return {
@@ -194,10 +203,17 @@ class Stage:
         return running
 
     def _start(self) -> None:
+        self.start("run", "run")
+        # Workers that are asked before there is an index make one of their own, and what they
+        # took for it would hide for hours what they grow by.
+        end_s = time.monotonic() + _FIRST_SYNC_S
+        while not any((self.data_dir / "index").glob("signals-*")):
+            if time.monotonic() > end_s:
+                raise TimeoutError("the first sync has not ended")
+            time.sleep(0.2)
         serving = self.start("serve", "serve", "--port", "0", "--workers", "2")
         assert serving.stdout is not None
         self.url = str(json.loads(serving.stdout.readline())["url"])
-        self.start("run", "run")
 
     def crawl(self) -> subprocess.Popen[str]:
         """Start a crawl of the whole site."""
@@ -210,11 +226,22 @@ class Stage:
             with suppress(ProcessLookupError):
                 running.terminate()
         for running in self.processes.values():
-            try:
-                running.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                kill(running)
+            _wait(running)
         return {name: running.returncode for name, running in self.processes.items()}
+
+
+def end(running: "subprocess.Popen[str]") -> None:
+    """Ask a process to end; if it does not, it is killed."""
+    with suppress(ProcessLookupError):
+        running.terminate()
+    _wait(running)
+
+
+def _wait(running: "subprocess.Popen[str]") -> None:
+    try:
+        running.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        kill(running)
 
 
 def kill(running: "subprocess.Popen[str]") -> None:
