@@ -9,6 +9,8 @@ refusals, hashes and marks of pages are the crawler's; no pixel leaves this modu
 (3) A page gives its place, and what it says, to each image it names that is stored. Its ``data:``
     images are images of their own.
 (4) What an archive says is as old as the archive: it takes nothing from what was seen later.
+(5) Rows are looked up together, before any is hashed: after each image that is hashed, the
+    processor's caches hold nothing of this, and a look-up takes many times as long.
 """
 
 from collections.abc import Iterator, Sequence
@@ -100,7 +102,7 @@ class Worker:
 
     def do_all(self, rows: Sequence[Row]) -> list[Done]:
         """Do what ``do`` does, for many rows."""
-        return [self.do(row) for row in rows]
+        return [self.do(row) for row in tuple(self._looked_up(rows))]
 
     def do(self, row: Row) -> Done:
         """Make visits of a row.
@@ -128,6 +130,20 @@ class Worker:
     def close(self) -> None:
         """Close the store."""
         self._indexer.close()
+
+    def _looked_up(self, rows: Sequence[Row]) -> Iterator[Row]:  # (5)
+        with self._indexer.store.read() as txn:
+            for row in rows:
+                is_hashed = isinstance(row.content, Body | FileName | VideoFile)
+                if row.is_new or not is_hashed or len(row.url) > MAX_URL_CHARS:
+                    yield row
+                    continue
+                try:
+                    record = self._indexer.store.images.find_by_url(txn, row.url)
+                except InvalidUrlError:
+                    yield row  # ``do`` names it
+                else:
+                    yield row if record is not None else replace(row, is_new=True)
 
     def _do(self, row: Row) -> Done:
         content = row.content

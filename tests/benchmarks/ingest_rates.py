@@ -11,6 +11,9 @@ loaded. Beside it stand processor seconds for 1,000 images, of all processes, be
 batches. On a machine that does much else the processors' share says more than the clock's: as many
 processors as processes can do no more than that.
 
+Of an archive stands there too what only unpacking its records takes: FastWARC reads them, and
+nothing else is done. No program that reads such an archive is faster than that and the limit.
+
 Each round stores into a new, empty store under a temporary folder. A row has an address of its own.
 """
 
@@ -30,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from fastwarc.warc import ArchiveIterator
 from pyarrow import parquet
 
 from delist.build import Delist
@@ -86,9 +90,10 @@ def compare(
     processes: int,
 ) -> dict[str, Any]:
     """Measure limit and ingestion in turn."""
-    limits, reached = [], []
+    limits, reached, unpacking = [], [], []
     for number in range(options.rounds):
         limits.append(limit(photos, options.rows, processes))
+        unpacking.append(unpack(source) / options.rows * 1000 if form == "warc" else 0.0)
         data_dir = folder / f"data-{form}-{processes}-{number}"
         reached.append(ingest(data_dir, source, processes, options.rows))
     pairs = list(zip(reached, limits, strict=True))
@@ -108,8 +113,18 @@ def compare(
         "limit_cpu_s_per_1000": median(limits, "cpu_s_per_1000"),
         "cpu_s_per_1000": median(reached, "cpu_s_per_1000"),
         "share_of_limit_by_processors": round(statistics.median(cpu), 3),
+        "unpacking_cpu_s_per_1000": round(statistics.median(unpacking), 3),
         "start_s": median(reached, "start_s"),
     }
+
+
+def unpack(source: Path) -> float:
+    """Return the processor seconds that it takes to unpack the records of an archive."""
+    start: float = time.process_time()
+    with source.open("rb") as file:
+        for found in ArchiveIterator(file, parse_http=False):
+            found.reader.read()
+    return time.process_time() - start
 
 
 def limit(photos: Sequence[bytes], rows: int, processes: int) -> Measured:
