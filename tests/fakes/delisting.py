@@ -64,8 +64,10 @@ class Clock:
 
 def digest_of(name: object) -> bytes:
     """Make a digest with 128 bits set; digests of different names lie about 128 bits apart."""
-    bits = random.Random(f"digest {name}").sample(range(256), 128)
-    return sum(1 << bit for bit in bits).to_bytes(32)
+    drawn = random.Random(f"digest {name}")
+    while (bits := drawn.getrandbits(256)).bit_count() != 128:
+        pass
+    return bits.to_bytes(32)
 
 
 def flipped(digest: bytes, bits: int) -> bytes:

@@ -42,8 +42,10 @@ Dump = dict[str, list[tuple[bytes, bytes]]]
 
 def make_digest(seed: int) -> bytes:
     """Make a digest with 128 of 256 bits set; two of them are some 128 bits apart."""
-    bits = random.Random(seed).sample(range(256), 128)
-    return sum(1 << bit for bit in bits).to_bytes(DIGEST_BYTES)
+    drawn = random.Random(seed)
+    while (bits := drawn.getrandbits(256)).bit_count() != 128:
+        pass
+    return bits.to_bytes(DIGEST_BYTES)
 
 
 def flip(digest: bytes, bits: int) -> bytes:
