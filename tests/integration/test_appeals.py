@@ -1,6 +1,5 @@
 """Appeals on real stores, with sites on loopback that prove control."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -583,33 +582,43 @@ def test_a_decision_is_whole_or_not_there(tmp_path: Path, site: Site) -> None:
         "from delist.appeal_record import Finding\n"
         "from delist.appeals.deciding import decide\n"
         "from delist.build import Delist\n"
-        "delist = Delist.open(Path(sys.argv[1]))\n"
-        "steps, die_at = 0, int(sys.argv[3])\n"
-        "def count(*_):\n"
-        "    global steps\n"
-        "    steps += 1\n"
-        "    if steps == die_at: os.kill(os.getpid(), 9)\n"
-        "_ = delist.rules()\n"
-        "event.listen(delist.database._engine, 'before_cursor_execute', count)\n"
-        "decide(delist.appeal_desk, sys.argv[2], Finding.OVERTURNED, actor='Kim', reason='r')\n"
+        "def decide_until(die_at):\n"
+        "    delist = Delist.open(Path(sys.argv[1]))\n"
+        "    steps = 0\n"
+        "    def count(*_):\n"
+        "        nonlocal steps\n"
+        "        steps += 1\n"
+        "        if steps == die_at: os.kill(os.getpid(), 9)\n"
+        "    _ = delist.rules()\n"
+        "    event.listen(delist.database._engine, 'before_cursor_execute', count)\n"
+        "    decide(delist.appeal_desk, sys.argv[2], Finding.OVERTURNED, actor='Kim', reason='r')\n"
+        "for line in sys.stdin:\n"
+        "    child = os.fork()\n"  # all that is needed is imported once
+        "    if child == 0: decide_until(int(line)); os._exit(0)\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)\n"
     )
     ended = False
-    for die_at in (3, 8, 14, 20, 26, 33, 1000):
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(config), appeal.id, str(die_at)],
-            check=False,
-            capture_output=True,
-            env=os.environ,
-            timeout=60,
-        )
-        assert done.returncode in {0, -9}, done.stderr
-        with World(tmp_path / "data") as world:
-            (state,) = [a.state for a in deciding.every(world.delist.appeal_desk, waiting=False)]
-            ended = state is AppealState.OVERTURNED
-            assert ended is (world.state_of(url) is CaseState.DISMISSED)
-            assert ended is not world.results.is_suppressed(url)
-            world.delist.verify_ledger()
-            acts(world, appeal.id)
-        if done.returncode == 0:
-            break
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(config), appeal.id],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for die_at in (3, 8, 14, 20, 26, 33, 1000):
+            process.stdin.write(f"{die_at}\n")
+            process.stdin.flush()
+            status = int(process.stdout.readline())
+            assert status in {0, -9}
+            with World(tmp_path / "data") as world:
+                every = deciding.every(world.delist.appeal_desk, waiting=False)
+                (state,) = [decided.state for decided in every]
+                ended = state is AppealState.OVERTURNED
+                assert ended is (world.state_of(url) is CaseState.DISMISSED)
+                assert ended is not world.results.is_suppressed(url)
+                world.delist.verify_ledger()
+                acts(world, appeal.id)
+            if status == 0:
+                break
     assert ended

@@ -396,7 +396,7 @@ def test_readers_see_whole_states_while_a_writer_works(tmp_path: Path) -> None:
         for reader in readers:
             reader.start()
         assert [ours.recv() for ours, _ in pipes] == ["looking"] * len(pipes)
-        _write_for(opened, folder, seconds=60 if SOAK else 5)
+        _write_for(opened, folder, seconds=60 if SOAK else 2)
     for (ours, _), reader in zip(pipes, readers, strict=True):
         ours.send("stop")
         verdict, looked = ours.recv()

@@ -37,6 +37,9 @@ SUPPRESS, REVOKE = RecordAction.SUPPRESS, RecordAction.REVOKE
 Step = tuple[RecordAction, str, str]
 
 
+SOAK = bool(os.environ.get("DELIST_SOAK"))
+
+
 def url_of(number: int) -> str:
     return f"https://site.example/{number}.jpg"
 
@@ -319,17 +322,23 @@ def test_nobody_else_may_read_it(sqlite: Database) -> None:
 
 
 _BUILD = """
-import sys
+import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from delist.serving import keep_snapshot
 from delist.serving.keeping import snapshot_path
 from delist.store import Database
-with Database(Path(sys.argv[1])) as database:
-    print("ready", flush=True)
-    while True:
-        keep_snapshot(database, now=datetime.now(UTC), force=True)
-        snapshot_path(database.data_dir).unlink()
+for line in sys.stdin:
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        print("gone", flush=True)
+        continue
+    with Database(Path(sys.argv[1])) as database:
+        print(os.getpid(), flush=True)
+        while True:
+            keep_snapshot(database, now=datetime.now(UTC), force=True)
+            snapshot_path(database.data_dir).unlink()
 """
 
 
@@ -338,17 +347,24 @@ def test_killed_while_building(sqlite: Database) -> None:
     append(sqlite, *((SUPPRESS, f"{n}", url_of(n)) for n in range(0, 3_000, 2)))
     urls = [url_of(n) for n in range(3_000)]
     expected = [n % 2 == 0 for n in range(3_000)]
-    for number in range(6):
-        with subprocess.Popen(
-            [sys.executable, "-c", _BUILD, str(sqlite.data_dir)], stdout=subprocess.PIPE
-        ) as child:
-            assert child.stdout is not None
-            child.stdout.readline()
-            time.sleep(0.2 + 0.013 * number)
-            os.kill(child.pid, signal.SIGKILL)
-        with SuppressionFilter(sqlite) as results:
-            assert results.suppressed(urls).tolist() == expected
-            assert results.status().refused == 0
+    with subprocess.Popen(
+        [sys.executable, "-c", _BUILD, str(sqlite.data_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as building:
+        assert building.stdin is not None
+        assert building.stdout is not None
+        for number in range(6):
+            building.stdin.write("build\n")
+            building.stdin.flush()
+            child = int(building.stdout.readline())
+            time.sleep(0.1 + 0.013 * number)
+            os.kill(child, signal.SIGKILL)
+            assert building.stdout.readline() == "gone\n"
+            with SuppressionFilter(sqlite) as results:
+                assert results.suppressed(urls).tolist() == expected
+                assert results.status().refused == 0
     assert keep_snapshot(sqlite, now=START, force=True).urls == 1_500
     assert sorted(p.name for p in snapshot_path(sqlite.data_dir).parent.iterdir()) == [
         *("news", "suppressions.lock", "suppressions.snapshot")
@@ -414,7 +430,7 @@ def test_an_empty_snapshot_holds_nothing() -> None:
 _ALPHABET = "aZ/.%24eEfF?#&=~[]@!'\"<|^\\ :0"
 
 
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=20_000 if SOAK else 1_000, deadline=None)
 @given(
     url=st.builds(
         "{}://{}{}{}".format,
