@@ -4,7 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.fakes.videos import md5_of, video_bytes
 from tests.sites import draw_image, serve_site
@@ -52,66 +56,78 @@ process.start()
 """
 
 
-def run_spider(url: str, data_dir: Path) -> list[dict[str, object]]:
-    packages = Path(__file__).parents[2]
+VIDEO = video_bytes("item")
+SMALL = draw_image(1, size=(64, 64))
+Items = list[dict[str, Any]]
+
+
+def run_spider(url: str, data_dir: Path) -> Items:
+    packages = str(Path(__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", SPIDER, url, str(data_dir)],
         capture_output=True,
         check=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(packages)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([packages, os.environ["PYTHONPATH"]])},
         timeout=120,
     )
-    items = [json.loads(line) for line in done.stdout.splitlines()]
-    return sorted(items, key=lambda item: "price" not in item)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_items_get_hashes_and_match_counts(tmp_path: Path) -> None:
-    """``image_urls`` in, ``images`` out: outcome, hashes and matches; other fields untouched."""
+@dataclass
+class Shopped:
+    """What two runs of the spider on one page did, and where."""
+
+    folder: Path
+    first: Items
+    again: Items
+    asked: list[str]
+
+
+@pytest.fixture(scope="module")
+def shopped(tmp_path_factory: pytest.TempPathFactory) -> Shopped:
+    folder = tmp_path_factory.mktemp("spider")
     with serve_site() as site:
-        site.put("/a.jpg", draw_image(1), Content_Type="image/jpeg")
-        page = site.put("/", "<img src=/a.jpg><img src=/missing.jpg>")
-        first = run_spider(page, tmp_path)
-        again = run_spider(page, tmp_path)
+        site.put("/a.jpg", SMALL, Content_Type="image/jpeg")
+        site.put("/v.mp4", VIDEO, Content_Type="video/mp4")
+        tags = "<img src=/a.jpg><img src=/missing.jpg><video src=/v.mp4></video>"
+        page = site.put("/", tags)
+        runs = [run_spider(page, folder / "data") for _ in range(2)]
+        return Shopped(folder, *runs, site.paths())
 
-        assert site.paths().count("/a.jpg") == 2
 
-    images = first[0]["images"]
-    assert isinstance(images, list)
+def test_items_get_hashes_and_match_counts(shopped: Shopped) -> None:
+    """``image_urls`` in, ``images`` out: outcome, hashes and matches; other fields untouched."""
+    assert shopped.asked.count("/a.jpg") == 2
+    (item,) = [item for item in shopped.first if item.get("price") == 3]
+    images = item["images"]
     assert [(image["outcome"], image["code"]) for image in images] == [
         ("hashed", None),
         ("refused", "http_404"),
         ("refused", "invalid_url"),
     ]
-    assert first[0]["price"] == 3
     assert images[0]["matches"] == 0
     assert len(images[0]["hashes"]) == 16
     assert {"hasher", "variant", "digest"} == set(images[0]["hashes"][0])
-    unchanged = again[0]["images"]
-    assert isinstance(unchanged, list)
-    assert (unchanged[0]["outcome"], unchanged[0]["hashes"]) == ("unchanged", [])
+    (again,) = [item for item in shopped.again if item.get("price") == 3]
+    unchanged = again["images"][0]
+    assert (unchanged["outcome"], unchanged["hashes"]) == ("unchanged", [])
 
 
-def test_items_with_videos_get_their_md5(tmp_path: Path) -> None:
+def test_items_with_videos_get_their_md5(shopped: Shopped) -> None:
     """``video_urls`` in, ``videos`` out, with Scrapy's own download handler too."""
-    data = video_bytes("item")
-    with serve_site() as site:
-        site.put("/v.mp4", data, Content_Type="video/mp4")
-        items = run_spider(site.put("/", "<video src=/v.mp4></video>"), tmp_path)
-
-    (item,) = [item for item in items if "video_urls" in item]
-    (video,) = item["videos"]  # type: ignore[misc] # of JSON
+    (item,) = [item for item in shopped.first if "video_urls" in item]
+    (video,) = item["videos"]
+    assert item["price"] == 0
     assert (video["outcome"], video["matches"]) == ("hashed", 0)
-    assert video["hashes"] == [{"hasher": "md5", "variant": "file", "digest": md5_of(data)}]
+    assert video["hashes"] == [{"hasher": "md5", "variant": "file", "digest": md5_of(VIDEO)}]
 
 
-def test_bytes_never_reach_the_disk(tmp_path: Path) -> None:
+def test_bytes_never_reach_the_disk(shopped: Shopped) -> None:
     """No file under the data directory or the working directory holds the image's bytes."""
-    data = draw_image(1, size=(64, 64))
-    with serve_site() as site:
-        site.put("/a.jpg", data)
-        run_spider(site.put("/", "<img src=/a.jpg>"), tmp_path / "data")
-
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            assert data[100:400] not in path.read_bytes()
+    files = [path for path in shopped.folder.rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        held = path.read_bytes()
+        assert SMALL[100:400] not in held
+        assert VIDEO[100:400] not in held

@@ -32,6 +32,12 @@ def put_images(site: Site) -> tuple[str, list[str]]:
     return site.put("/", "".join(f"<img src={url}>" for url in urls)), urls
 
 
+def finding_packages() -> dict[str, str]:
+    """Let a child find our packages, and what any child of the tests is told."""
+    packages = str(Path(runner.__file__).parents[1])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([packages, os.environ["PYTHONPATH"]])}
+
+
 def contents(data_dir: Path, urls: list[str]) -> list[tuple[bytes, tuple[int, ...]] | None]:
     with Indexer.open(data_dir=data_dir) as indexer:
         records = [indexer.find_image(url) for url in urls]
@@ -112,7 +118,7 @@ def test_a_crawl_stopped_while_it_starts_ends_at_once(tmp_path: Path) -> None:
             text=True,
             check=False,
             timeout=60,
-            env={**os.environ, "PYTHONPATH": str(Path(runner.__file__).parents[1])},
+            env=finding_packages(),
         )
 
     assert time.monotonic() - started_at < GRACE_S
@@ -147,7 +153,7 @@ def test_a_child_whose_parent_dies_stops(tmp_path: Path) -> None:
         parent = subprocess.Popen(
             [sys.executable, "-c", code, server, str(tmp_path)],
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(Path(runner.__file__).parents[1])},
+            env=finding_packages(),
         )
         assert parent.stdout is not None
         parent.stdout.readline()
