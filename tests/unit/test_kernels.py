@@ -215,7 +215,8 @@ def run_python(code: str, **environment: str) -> str:
 def test_a_cache_that_cannot_be_used_stops_nothing(tmp_path: Path) -> None:
     """No place to write it, or a file that was cut: compiled again, without a word."""
     (tmp_path / "doubling.py").write_text(TWICE)
-    path, cache = os.pathsep.join([str(ROOT), str(tmp_path)]), tmp_path / "cache"
+    places = (ROOT, tmp_path, ROOT / "tests" / "children")
+    path, cache = os.pathsep.join(map(str, places)), tmp_path / "cache"
     compiled, loaded = "[0, 2, 4, 6, 8] 0", "[0, 2, 4, 6, 8] 1"
 
     def run_twice(place: Path, home: Path) -> str:

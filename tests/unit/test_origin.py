@@ -3,6 +3,7 @@
 import struct
 import time
 import zlib
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -42,8 +43,13 @@ def segment(marker: int, body: bytes) -> bytes:
     return bytes((0xFF, marker)) + struct.pack(">H", 2 + len(body)) + body
 
 
+@cache
+def drawn(kind: str) -> bytes:
+    return encode(draw_photo(3), kind)
+
+
 def jpeg(*segments: bytes) -> bytes:
-    picture = encode(draw_photo(3), "JPEG", quality=60)
+    picture = drawn("JPEG")
     return picture[:2] + b"".join(segments) + picture[2:]
 
 
@@ -60,7 +66,7 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 
 def png(*chunks: bytes) -> bytes:
-    picture = encode(draw_photo(3), "PNG")
+    picture = drawn("PNG")
     return picture[:33] + b"".join(chunks) + picture[33:]
 
 

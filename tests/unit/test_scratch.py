@@ -3,6 +3,7 @@
 import gc
 import threading
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -53,41 +54,45 @@ def pixels_of(data: bytes) -> Pixels:
 
 
 ORIENTED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
-KINDS = {
-    "4:2:0": jpeg_of(1),
-    "smaller": jpeg_of(2, 701, 603, quality=60),
-    "4:4:4": jpeg_of(3, subsampling=0),
-    "4:2:2, larger": jpeg_of(4, 1201, 903, subsampling=1),
-    "progressive": jpeg_of(5, 901, 700, progressive=True),
-    "turned by EXIF": jpeg_of(6, exif=ORIENTED),
-    "grey": jpeg_of(7, mode="L"),
-    "ink": jpeg_of(8, mode="CMYK"),
-    "restarts": jpeg_of(9, 1001, 333, restart_marker_blocks=4),
-    "tall": jpeg_of(10, 333, 1001),
-}
+
+
+@cache
+def kinds() -> dict[str, bytes]:
+    return {
+        "4:2:0": jpeg_of(1),
+        "smaller": jpeg_of(2, 701, 603, quality=60),
+        "4:4:4": jpeg_of(3, subsampling=0),
+        "4:2:2, larger": jpeg_of(4, 1201, 903, subsampling=1),
+        "progressive": jpeg_of(5, 901, 700, progressive=True),
+        "turned by EXIF": jpeg_of(6, exif=ORIENTED),
+        "grey": jpeg_of(7, mode="L"),
+        "ink": jpeg_of(8, mode="CMYK"),
+        "restarts": jpeg_of(9, 1001, 333, restart_marker_blocks=4),
+        "tall": jpeg_of(10, 333, 1001),
+    }
 
 
 def test_one_image_after_another_hashes_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was in the buffer before, and whatever its size: hashes are those of Pillow."""
-    found = {name: hashed(data) for name, data in KINDS.items()}
-    again = {name: hashed(data) for name, data in reversed(KINDS.items())}
+    found = {name: hashed(data) for name, data in kinds().items()}
+    again = {name: hashed(data) for name, data in reversed(kinds().items())}
     monkeypatch.setattr(jpeg, "simplejpeg", None)
 
-    for name, data in KINDS.items():
+    for name, data in kinds().items():
         assert found[name] == again[name] == hashed(data), name
 
 
 def test_a_buffer_is_not_lent_twice_at_a_time() -> None:
     """As long as a picture, or a view of it, is alive, others get other memory."""
-    first = pixels_of(KINDS["4:2:0"])
+    first = pixels_of(kinds()["4:2:0"])
     expected = first.copy()
     part = first[100:200, ::3]
-    second = pixels_of(KINDS["4:4:4"])
+    second = pixels_of(kinds()["4:4:4"])
     assert not np.shares_memory(first, second)
     assert (first == expected).all()
 
     del first
-    third = pixels_of(KINDS["4:4:4"])
+    third = pixels_of(kinds()["4:4:4"])
     assert not np.shares_memory(part, third)
     assert (part == expected[100:200, ::3]).all()
 
@@ -122,8 +127,8 @@ def test_a_buffer_grows_when_it_must() -> None:
 
 def test_a_file_cut_short_shows_nothing_of_the_image_before() -> None:
     """Where decoding stops, it is refused, or what is missing is grey, as without a buffer."""
-    hashed(KINDS["4:2:0"])
-    data = KINDS["4:4:4"]
+    hashed(kinds()["4:2:0"])
+    data = kinds()["4:4:4"]
     with pytest.raises(ImageRefusedError):
         hashed(data[: len(data) // 4])
     assert len(scratch._kept) == 1
@@ -135,12 +140,12 @@ def test_a_file_cut_short_shows_nothing_of_the_image_before() -> None:
 
 def test_threads_do_not_share_a_buffer() -> None:
     """Four threads, two buffers, sizes mixed: each finds what it finds alone."""
-    expected = {name: hashed(data) for name, data in KINDS.items()}
+    expected = {name: hashed(data) for name, data in kinds().items()}
     wrong: list[str] = []
 
     def work(start: int) -> None:
-        names = [*KINDS][start:] + [*KINDS][:start]
-        wrong.extend(name for name in names if hashed(KINDS[name]) != expected[name])
+        names = [*kinds()][start:] + [*kinds()][:start]
+        wrong.extend(name for name in names if hashed(kinds()[name]) != expected[name])
 
     threads = [threading.Thread(target=work, args=(start,)) for start in range(4)]
     for thread in threads:
