@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--requests-per-s", type=float, default=4.0)
     parser.add_argument("--crawl-s", type=float, default=60.0)
     parser.add_argument("--feed-s", type=float, default=5.0)
-    parser.add_argument("--burst-s", type=float, default=60.0)
+    parser.add_argument("--burst-s", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     if given.taken is None:

@@ -28,14 +28,15 @@ class Pace:
         burst_s: seconds between two bursts, in which ``clients`` ask for everything at once. The
             rest comes one by one, so without them a worker would meet two requests at a time,
             and open what that takes, once in a while for hours.
+        clients: enough for both workers to open all the connections that a pool has, 15.
     """
 
     requests_per_s: float = 4.0
     feed_s: float = 5.0
     crawl_s: float = 60.0
     kill_every: int = 6
-    burst_s: float = 60.0
-    clients: int = 12
+    burst_s: float = 120.0
+    clients: int = 24
     changed_share: float = 0.1
     random_signals: int = 4
 
