@@ -3,9 +3,9 @@
 import os
 import random
 import shutil
-import subprocess
-import sys
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,31 @@ from delist.model import CaseState
 from delist.settings import DatabaseSettings
 from tests.conftest import POSTGRESQL, SQLITE
 from tests.fakes.delisting import World, digest_of, image_near
+from tests.fakes.forking import Forking, forking
 from tests.fakes.postgres import PostgresServer
 
 SOAK = bool(os.environ.get("DELIST_SOAK"))
 NEAR, OTHER, GONE = digest_of("near"), digest_of("other"), digest_of("gone")
 
 _INTAKE = """
-import sys
+import os, sys
 from pathlib import Path
+import delist.intake, delist.review
 from delist.build import Delist
-with Delist.open(Path(sys.argv[1]) / "delist.toml") as delist:
-    delist.create()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    report = delist.take_in()
-    print(report.complete, flush=True)
+def run(folder):
+    with Delist.open(Path(folder) / "delist.toml") as delist:
+        delist.create()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        report = delist.take_in()
+    os._exit(0 if report.complete else 1)
 """
+
+
+@pytest.fixture(scope="module")
+def intake() -> Iterator[Forking]:
+    with forking(_INTAKE) as started:
+        yield started
 
 
 def place(number: int) -> str:
@@ -55,16 +64,11 @@ def prepare(folder: Path, database: DatabaseSettings, images: int) -> None:
         world.visit(place(4), image_near(name="other bytes"))
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    child = subprocess.Popen(
-        [sys.executable, "-c", _INTAKE, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    return child
+def begin(intake: Forking, folder: Path) -> None:
+    """Start a process, and let it go once it is ready."""
+    intake.start(folder)
+    assert intake.heard() == "ready"
+    intake.tell()
 
 
 def outcome(folder: Path, database: DatabaseSettings) -> dict[str, list[Any]]:
@@ -103,7 +107,7 @@ def outcome(folder: Path, database: DatabaseSettings) -> dict[str, list[Any]]:
     else [(SQLITE, 200, 3), (POSTGRESQL, 120, 2)],
 )
 def test_killed_intake_ends_as_if_it_never_was(
-    tmp_path: Path, postgres: PostgresServer, kind: str, images: int, kills: int
+    tmp_path: Path, postgres: PostgresServer, intake: Forking, kind: str, images: int, kills: int
 ) -> None:
     """Whatever was under way is done again, whole; nothing is there twice, nothing is missing."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -117,23 +121,19 @@ def test_killed_intake_ends_as_if_it_never_was(
         at_killed = DatabaseSettings(url=postgres.url(postgres.create(template=name)))
         with World(killed, database=at_killed) as world:
             world.write_configuration()
-    with start(whole) as child:
-        began = time.monotonic()
-        assert child.communicate("\n")[0] == "True\n"
-        takes_s = time.monotonic() - began
+    begin(intake, whole)
+    began = time.monotonic()
+    assert intake.wait() == os.EX_OK
+    takes_s = time.monotonic() - began
 
     rng = random.Random(4)
     struck = 0
     for _ in range(kills):
-        with start(killed) as child:
-            assert child.stdin is not None
-            child.stdin.write("\n")
-            child.stdin.flush()
-            time.sleep(rng.uniform(0, takes_s / 2))
-            struck += child.poll() is None
-            child.kill()
-    with start(killed) as child:
-        assert child.communicate("\n")[0] == "True\n"
+        begin(intake, killed)
+        time.sleep(rng.uniform(0, takes_s / 2))
+        struck += intake.kill() == -signal.SIGKILL
+    begin(intake, killed)
+    assert intake.wait() == os.EX_OK
 
     assert struck >= kills / 2
     expected = outcome(whole, at)

@@ -6,8 +6,6 @@ What we publish is read by aics-tlog too, another program for the same formats.
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +32,7 @@ from delist.store.tables import suppression_records
 from delist.tlog.checkpoints import cosigned_at
 from delist.tlog.notes import KeyKind, Note, SigningKey
 from tests.fakes.delisting import START
+from tests.fakes.forking import Forking, forking
 from tests.integration.test_ledger import COLUMNS, TIMES, draft
 
 WITNESS = SigningKey(name="witness.example/w1", secret=b"\2" * 32)
@@ -477,31 +476,38 @@ def test_a_witness_cosigns_what_goes_on(store: Store, tmp_path: Path) -> None:
 
 
 CHILD = """
-import os, signal, sys
+import os, signal
 from pathlib import Path
 from tests.integration.test_ledger_log import Store, DatabaseSettings
-store = Store(Path(sys.argv[1]), DatabaseSettings(url=sys.argv[2]))
-store.log.extend()
-if sys.argv[3] != "extended":
-    newest, _ = store.log.sign()
-    if sys.argv[3] == "half":
-        place = store.log.folder.folder / "tile/0/001.p"
-        place.mkdir(parents=True)
-        (store.log.folder.folder / "tile.new").write_bytes(b"half")
-os.kill(os.getpid(), signal.SIGKILL)
+def run(data_dir, url, killed_when):
+    store = Store(Path(data_dir), DatabaseSettings(url=url))
+    store.log.extend()
+    if killed_when != "extended":
+        newest, _ = store.log.sign()
+        if killed_when == "half":
+            place = store.log.folder.folder / "tile/0/001.p"
+            place.mkdir(parents=True)
+            (store.log.folder.folder / "tile.new").write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.fixture(scope="module")
+def child() -> Iterator[Forking]:
+    with forking(CHILD) as started:
+        yield started
+
+
 @pytest.mark.parametrize("killed_when", ["extended", "signed", "half"])
-def test_killed_between_two_steps(store: Store, sql: DatabaseSettings, killed_when: str) -> None:
+def test_killed_between_two_steps(
+    store: Store, sql: DatabaseSettings, child: Forking, killed_when: str
+) -> None:
     """The tree was extended, the head signed, half a file written: the next run goes on."""
     store.append(1, 2)
     store.log.checkpoint()
     store.grow(298)
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, str(store.data_dir), sql.url, killed_when], check=False
-    )
-    assert child.returncode == -signal.SIGKILL
+    child.start(store.data_dir, sql.url, killed_when)
+    assert child.wait() == -signal.SIGKILL
     assert store.log.verify() == 300
     assert store.audited() == 2
 

@@ -1,11 +1,8 @@
 """Re-scans on a real LMDB: exactly the new matches, once, however often they are cut off."""
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from indexer.store import ScanCursor, Store
 from indexer.stored import StoredIndexes
 from indexer.url import url_key
 from indexer.visits import VisitRecorder
+from tests.fakes.forking import Forking, forking
 from tests.fakes.signals import (
     NOW,
     add_signals,
@@ -39,7 +37,6 @@ from tests.fakes.signals import (
 
 MATCHED, ENDED = MatchEventKind.MATCHED, MatchEventKind.ENDED
 SIGNALS = [make_digest(number) for number in range(8)]
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -467,14 +464,18 @@ def test_a_signal_that_comes_between_view_and_clean_up_keeps_its_matches(store: 
 # kill -9
 
 SCAN = """
-import json, os, signal, sys, time
-sys.path.insert(0, {root!r})
+import os, signal
 from pathlib import Path
 from tests.fakes.signals import NOW, open_store
 from tests.integration.test_scan import make_scanner
 
-kind, deadly, moment = sys.argv[2], int(sys.argv[3]), sys.argv[4]
-with open_store(Path(sys.argv[1])) as store:
+def run(folder, kind, deadly, moment):
+    with open_store(Path(folder)) as store:
+        report = scan(store, kind, int(deadly), moment)
+    os._exit(0 if report.complete else 1)
+
+
+def scan(store, kind, deadly, moment):
     scanner = make_scanner(store)
     written = 0
 
@@ -485,7 +486,7 @@ with open_store(Path(sys.argv[1])) as store:
         put = store.scan_cursors.put
 
         def put_and_die(txn, name, state):
-            global written
+            nonlocal written
             put(txn, name, state)
             written += 1
             if written > deadly:
@@ -498,32 +499,33 @@ with open_store(Path(sys.argv[1])) as store:
             die()
 
     arguments = dict(resume=True) if kind == "full" else dict()
-    report = getattr(scanner, kind)(now=NOW, on_progress=on_progress, **arguments)
-    print(json.dumps([report.matches, report.complete]))
+    return getattr(scanner, kind)(now=NOW, on_progress=on_progress, **arguments)
 """
 
 
-def run_scan(folder: Path, kind: str, deadly: int = -1, moment: str = "chunk") -> int:
-    script = SCAN.format(root=str(ROOT))
-    arguments = [sys.executable, "-c", script, str(folder), kind, str(deadly), moment]
-    finished = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
-    if finished.returncode == 0:
-        assert json.loads(finished.stdout)[1] is True
-    else:
-        assert finished.returncode == -signal.SIGKILL, finished.stderr
-    return finished.returncode
+@pytest.fixture(scope="module")
+def scanning() -> Iterator[Forking]:
+    with forking(SCAN) as started:
+        yield started
+
+
+def run_scan(
+    scanning: Forking, folder: Path, kind: str, deadly: int = -1, moment: str = "chunk"
+) -> int:
+    scanning.start(folder, kind, deadly, moment)
+    return scanning.wait()
 
 
 @pytest.mark.parametrize("kind", ["delta", "full"])
-def test_a_killed_scan_logs_each_match_once(tmp_path: Path, kind: str) -> None:
+def test_a_killed_scan_logs_each_match_once(tmp_path: Path, scanning: Forking, kind: str) -> None:
     """Killed after a chunk and inside a transaction, then repeated: each match once, none lost."""
     images = make_images(900)
     with open_store(tmp_path) as store:
         index(store, images)
         add_signals(store, SIGNALS)
         expected = brute_force(store, images, SIGNALS)
-    killed = [run_scan(tmp_path, kind, 0), run_scan(tmp_path, kind, 1, "write")]
-    finished = run_scan(tmp_path, kind)
+    killed = [run_scan(scanning, tmp_path, kind, 0), run_scan(scanning, tmp_path, kind, 1, "write")]
+    finished = run_scan(scanning, tmp_path, kind)
 
     assert killed == [-signal.SIGKILL, -signal.SIGKILL]
     assert finished == os.EX_OK
