@@ -1,9 +1,8 @@
 """A sync that is killed and repeated ends like one that was not, byte for byte."""
 
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from delist.ops.standin import Faults, Record, StopNciiStandIn, make_records, odd_records
 from indexer.errors import FeedUnavailableError
 from indexer.sync import FeedSync, SyncReport
+from tests.fakes.forking import Forking, forking
 from tests.fakes.signals import (
     NOW,
     Dump,
@@ -25,34 +25,37 @@ from tests.fakes.signals import (
     signals,
 )
 
-ROOT = Path(__file__).parents[2]
 COUNT = 600
 
 SYNC = """
 import os, signal, sys
-sys.path.insert(0, {root!r})
 from pathlib import Path
+import structlog
 from indexer.feed import StopNciiFeed
 from indexer.settings import FeedSettings
 from indexer.sync import FeedSync
 from tests.fakes.signals import NOW, open_store
 
-folder, base_url, page, moment = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
-settings = FeedSettings(
-    name="stopncii", type="stopncii", base_url=base_url, page_size=25,
-    subscription_key_file=folder.parent / "subscription",
-    function_key_files={{"FetchHashes": folder.parent / "FetchHashes"}},
-)
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-with open_store(folder) as store:
+def run(folder, base_url, page, moment):
+    with open_store(Path(folder)) as store:
+        sync(store, Path(folder).parent, base_url, int(page), moment)
+
+def sync(store, keys, base_url, page, moment):
+    settings = FeedSettings(
+        name="stopncii", type="stopncii", base_url=base_url, page_size=25,
+        subscription_key_file=keys / "subscription",
+        function_key_files={"FetchHashes": keys / "FetchHashes"},
+    )
     put = store.feed_cursors.put
     written = 0
 
     def put_and_die(txn, name, cursor):
-        global written
+        nonlocal written
         put(txn, name, cursor)
         written += 1
         if moment == "write" and written == page:
@@ -82,24 +85,23 @@ def standin() -> Iterator[StopNciiStandIn]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def syncing() -> Iterator[Forking]:
+    with forking(SYNC) as started:
+        yield started
+
+
 def start(
-    folder: Path, standin: StopNciiStandIn, page: int = 0, moment: str = "never"
-) -> "subprocess.Popen[str]":
+    syncing: Forking,
+    folder: Path,
+    standin: StopNciiStandIn,
+    page: int = 0,
+    moment: str = "never",
+) -> None:
     (folder.parent / "subscription").write_text(standin.subscription_key)
     (folder.parent / "FetchHashes").write_text(standin.function_keys["FetchHashes"])
-    arguments = [str(folder), standin.base_url, str(page), moment]
-    return subprocess.Popen(
-        [sys.executable, "-c", SYNC.format(root=str(ROOT)), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process: "subprocess.Popen[str]", *, killed: bool) -> None:
-    with process:
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == (-signal.SIGKILL if killed else 0), errors
+    syncing.start(folder, standin.base_url, page, moment)
+    assert syncing.heard() == "open"
 
 
 def share_secret(one: Path, other: Path) -> None:
@@ -111,10 +113,11 @@ def share_secret(one: Path, other: Path) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(
-    standin: StopNciiStandIn, tmp_path_factory: pytest.TempPathFactory
+    standin: StopNciiStandIn, syncing: Forking, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Dump]:
     folder = tmp_path_factory.mktemp("undisturbed") / "data"
-    finish(start(folder, standin), killed=False)
+    start(syncing, folder, standin)
+    assert syncing.wait() == os.EX_OK
     with open_store(folder) as store:
         assert len(signals(store)) > COUNT / 2
         return folder, dump(store)
@@ -122,39 +125,42 @@ def undisturbed(
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_killed_sync_ends_like_an_undisturbed_one(
-    standin: StopNciiStandIn, undisturbed: tuple[Path, Dump], tmp_path: Path, seed: int
+    standin: StopNciiStandIn,
+    syncing: Forking,
+    undisturbed: tuple[Path, Dump],
+    tmp_path: Path,
+    seed: int,
 ) -> None:
     """SIGKILL after a page and inside a page's transaction, at random pages, then repeated."""
     rng = random.Random(seed)
     folder = tmp_path / "data"
     share_secret(undisturbed[0], folder)
-    finish(start(folder, standin, rng.randint(1, 8), "page"), killed=True)
-    finish(start(folder, standin, rng.randint(1, 8), "write"), killed=True)
+    for moment in ("page", "write"):
+        start(syncing, folder, standin, rng.randint(1, 8), moment)
+        assert syncing.wait() == -signal.SIGKILL
     if seed == 3:
         standin.expire_tokens()
-    finish(start(folder, standin), killed=False)
+    start(syncing, folder, standin)
+    assert syncing.wait() == os.EX_OK
 
     with open_store(folder) as store:
         assert dump(store) == undisturbed[1]
 
 
 def test_a_sync_killed_at_any_moment_ends_like_an_undisturbed_one(
-    standin: StopNciiStandIn, undisturbed: tuple[Path, Dump], tmp_path: Path
+    standin: StopNciiStandIn, syncing: Forking, undisturbed: tuple[Path, Dump], tmp_path: Path
 ) -> None:
     """SIGKILL from outside, at moments that nobody chose, until a sync comes through."""
     rng = random.Random(9)
     folder = tmp_path / "data"
     share_secret(undisturbed[0], folder)
     for _ in range(3):
-        process = start(folder, standin)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
+        start(syncing, folder, standin)
         time.sleep(rng.uniform(0, 0.15))
-        process.kill()
-        with process:
-            process.communicate(timeout=60)
-    finish(start(folder, standin), killed=False)
-    finish(start(folder, standin), killed=False)
+        syncing.kill()
+    for _ in range(2):
+        start(syncing, folder, standin)
+        assert syncing.wait() == os.EX_OK
 
     with open_store(folder) as store:
         assert dump(store) == undisturbed[1]
