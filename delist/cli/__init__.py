@@ -9,7 +9,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -99,6 +100,12 @@ def head(
     ctx.obj = Context(config=config, data_dir=data_dir, output=ctx.obj)
 
 
+@cache
+def _commands() -> Callable[..., object]:
+    """Make the commands, once in a process: there are some two hundred."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -110,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdin.reconfigure(errors="surrogateescape")
     words = [word for word in options if word != _JSON]
     try:
-        app([*words, *separator, *rest], obj=output, prog_name="delist")
+        _commands()([*words, *separator, *rest], obj=output, prog_name="delist")
     except SystemExit as leaving:
         return _flushed(leaving.code)
     except BrokenPipeError:
