@@ -1,7 +1,5 @@
 """Appeals on real stores, with sites on loopback that prove control."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +26,7 @@ from delist.site_proof import FILE_PATH, FetchLimits, SiteFetch
 from delist.store import audit
 from indexer.errors import InvalidUrlError
 from tests.fakes.delisting import World, digest_of, image_near
+from tests.fakes.forking import forking
 from tests.sites import Site, serve_site
 
 NEAR, OTHER = digest_of("near"), digest_of("other")
@@ -570,46 +569,40 @@ def test_the_case_reference_is_not_kept(world: World) -> None:
     assert REF not in rows + log
 
 
+DECIDE = """
+import os
+from pathlib import Path
+from sqlalchemy import event
+from delist.appeal_record import Finding
+from delist.appeals.deciding import decide
+from delist.build import Delist
+
+def run(config, appeal, die_at):
+    delist = Delist.open(Path(config))
+    steps = 0
+
+    def count(*_):
+        nonlocal steps
+        steps += 1
+        if steps == int(die_at):
+            os.kill(os.getpid(), 9)
+
+    _ = delist.rules()
+    event.listen(delist.database._engine, "before_cursor_execute", count)
+    decide(delist.appeal_desk, appeal, Finding.OVERTURNED, actor="Kim", reason="r")
+"""
+
+
 def test_a_decision_is_whole_or_not_there(tmp_path: Path, site: Site) -> None:
     """Killed in the middle of a decision, appeal, case and results say the same."""
     with World(tmp_path / "data") as world:
         appeal, url = owner_appeal(world, site), f"{site.url}/a.jpg"
         config = world.write_configuration()
-    script = (
-        "import os, sys\n"
-        "from pathlib import Path\n"
-        "from sqlalchemy import event\n"
-        "from delist.appeal_record import Finding\n"
-        "from delist.appeals.deciding import decide\n"
-        "from delist.build import Delist\n"
-        "def decide_until(die_at):\n"
-        "    delist = Delist.open(Path(sys.argv[1]))\n"
-        "    steps = 0\n"
-        "    def count(*_):\n"
-        "        nonlocal steps\n"
-        "        steps += 1\n"
-        "        if steps == die_at: os.kill(os.getpid(), 9)\n"
-        "    _ = delist.rules()\n"
-        "    event.listen(delist.database._engine, 'before_cursor_execute', count)\n"
-        "    decide(delist.appeal_desk, sys.argv[2], Finding.OVERTURNED, actor='Kim', reason='r')\n"
-        "for line in sys.stdin:\n"
-        "    child = os.fork()\n"  # all that is needed is imported once
-        "    if child == 0: decide_until(int(line)); os._exit(0)\n"
-        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)\n"
-    )
     ended = False
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(config), appeal.id],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
+    with forking(DECIDE) as process:
         for die_at in (3, 8, 14, 20, 26, 33, 1000):
-            process.stdin.write(f"{die_at}\n")
-            process.stdin.flush()
-            status = int(process.stdout.readline())
+            process.start(config, appeal.id, die_at)
+            status = process.wait()
             assert status in {0, -9}
             with World(tmp_path / "data") as world:
                 every = deciding.every(world.delist.appeal_desk, waiting=False)
