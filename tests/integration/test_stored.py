@@ -26,7 +26,6 @@ from indexer.stored import StoredIndexes
 from indexer.url import url_key
 from tests.fakes.signals import NOW, add_signals, make_digest, make_image, make_lookup, open_store
 from tests.integration.test_scan import (
-    ROOT,
     brute_force,
     held,
     index,
@@ -35,6 +34,7 @@ from tests.integration.test_scan import (
     url_of,
 )
 
+ROOT = Path(__file__).parents[2]
 SOAK = bool(os.environ.get("DELIST_SOAK"))
 DIGESTS = [make_digest(number) for number in range(8)]
 PLENTY = 1 << 40
