@@ -26,7 +26,7 @@ from delist.fetching import GuardedFetch
 from delist.governance import Governance
 from delist.intake import Intake, IntakeReport
 from delist.model import Case, ErasedRecord, SuppressionRecord
-from delist.monitoring import Limits, Monitor
+from delist.monitoring import CrawlQueue, Limits, Monitor
 from delist.people.accounts import Accounts
 from delist.people.second_factor import SecondFactor
 from delist.people.sessions import Sessions
@@ -541,6 +541,7 @@ class Delist:
             database=lambda: self.database,
             log=lambda: self.ledger_log,
             sinks=lambda: self.sinks,
+            crawl_queue=lambda: self.crawl_queue,
             feeds=lambda: [feed.name for feed in self.settings.indexer.feeds],
             clock=self.clock,
         )
@@ -548,7 +549,13 @@ class Delist:
     @property
     def limits(self) -> Limits:
         """From where on a figure is not as it should be."""
-        return Limits(feed_s=self.settings.web.stale_s)
+        settings = self.settings
+        return Limits(feed_s=settings.web.stale_s, crawl_queue_s=settings.queue.late_s)
+
+    @property
+    def crawl_queue(self) -> CrawlQueue:
+        """What asks the queue that crawlers on other machines fill how it stands."""
+        return CrawlQueue(self.settings.queue, database=lambda: self.database, clock=self.clock)
 
     @property
     def sinks(self) -> Sinks:

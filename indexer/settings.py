@@ -182,6 +182,13 @@ class QueueSettings:
         5, "How often a message is given before it is parked: it cannot be recorded.", low=1
     )
     parked_days: int = setting(14, "Days in which parked messages stay.", low=1, high=3650)
+    late_s: int = setting(
+        900,
+        "Seconds that a message may wait to be taken in. `delist run` looks once a minute, and\n"
+        "`delist doctor` and alarms say when one has waited longer.",
+        low=1,
+        high=7 * 86_400,
+    )
 
     def __post_init__(self) -> None:
         for server in self.servers:
@@ -196,6 +203,11 @@ class QueueSettings:
                 name == "stream" and "." in words
             ):
                 raise SettingsError(f"queue.{name}: letters, digits, _ and - are needed")
+
+    @property
+    def parked_stream(self) -> str:
+        """Name of the stream with what cannot be taken in."""
+        return f"{self.stream}_PARKED"
 
     def check_login(self) -> None:
         """Check that there is one way to log in, or none.

@@ -10,8 +10,9 @@ from delist.store.tables import metadata
 
 PREFIX = "sql/"
 _ROWS_AT_ONCE = 2_000
-_LEFT_OUT = frozenset({"sessions", "sign_on_delays", "job_leases"})
-"""Who is signed on and who leads just now: put back, it would revive what was ended since."""
+_LEFT_OUT = frozenset({"sessions", "sign_on_delays", "job_leases", "crawl_queues"})
+"""Who is signed on, who leads and what is in the crawlers' queue just now: put back, it would
+revive what was ended since."""
 
 
 def every() -> list[Table]:

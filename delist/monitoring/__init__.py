@@ -1,10 +1,21 @@
 """How an installation stands: figures of both stores, and what of them is stale or wrong.
 
-``figures`` reads, ``conditions`` judges; ``doctor``, ``/readyz``, ``/v1/status`` and the metrics
-say what these two say, in the same words. Nothing here names a case, an address or a signal.
+``figures`` reads, ``conditions`` judges, ``crawl_queue`` asks what no store knows; ``doctor``,
+``/readyz``, ``/v1/status`` and the metrics say what these say, in the same words. Nothing here
+names a case, an address or a signal.
 """
 
 from delist.monitoring.conditions import CODES, Condition, Health, Limits, conditions
+from delist.monitoring.crawl_queue import CrawlQueue
 from delist.monitoring.figures import Figures, Monitor
 
-__all__ = ["CODES", "Condition", "Figures", "Health", "Limits", "Monitor", "conditions"]
+__all__ = [
+    "CODES",
+    "Condition",
+    "CrawlQueue",
+    "Figures",
+    "Health",
+    "Limits",
+    "Monitor",
+    "conditions",
+]

@@ -35,6 +35,10 @@ NO_LEADER = "no_leader"
 JOB_FAILING = "job_failing"
 BACKUP_STALE = "backup_stale"
 DISK_NEARLY_FULL = "disk_nearly_full"
+CRAWL_QUEUE_BEHIND = "crawl_queue_behind"
+CRAWL_QUEUE_PARKED = "crawl_queue_parked"
+CRAWL_QUEUE_UNANSWERED = "crawl_queue_unanswered"
+CRAWL_QUEUE_UNWATCHED = "crawl_queue_unwatched"
 
 
 class Health(StrEnum):
@@ -64,6 +68,10 @@ CODES: dict[str, Health] = {
     JOB_FAILING: Health.WARNING,
     BACKUP_STALE: Health.WARNING,
     DISK_NEARLY_FULL: Health.WARNING,
+    CRAWL_QUEUE_BEHIND: Health.WARNING,
+    CRAWL_QUEUE_PARKED: Health.WARNING,
+    CRAWL_QUEUE_UNANSWERED: Health.WARNING,
+    CRAWL_QUEUE_UNWATCHED: Health.WARNING,
 }
 
 
@@ -100,6 +108,8 @@ class Limits:
         free_bytes: of the disk.
         reader_behind: transactions that were committed since a reader began.
         backup_s: age of the last backup that `delist run` made.
+        crawl_queue_s: how long a message from a crawler has waited to be taken in.
+        crawl_queue_asked_s: time since the crawlers' queue was asked.
     """
 
     feed_s: float = 1 * _HOURS
@@ -108,6 +118,8 @@ class Limits:
     free_bytes: int = 2 * _GIB
     reader_behind: int = 10_000
     backup_s: float = 48 * _HOURS
+    crawl_queue_s: float = 15 * 60
+    crawl_queue_asked_s: float = 5 * 60
 
 
 def conditions(found: Figures, limits: Limits) -> list[Condition]:
@@ -120,6 +132,7 @@ def conditions(found: Figures, limits: Limits) -> list[Condition]:
         _of_consumers,
         _of_jobs,
         _of_disk,
+        of_crawl_queue,
     )
     return [condition for judge in judged for condition in judge(found, limits)]
 
@@ -196,19 +209,19 @@ def _of_people(cases: CaseFigures) -> Iterator[Condition]:
     if cases.queue.overdue:
         yield Condition(
             code=CASE_OVERDUE,
-            detail=f"{_counted(cases.queue.overdue, 'case')} waited longer than promised",
+            detail=f"{counted(cases.queue.overdue, 'case')} waited longer than promised",
             mend="delist cases list; call in reviewers",
         )
     if cases.appeals_overdue:
         yield Condition(
             code=APPEAL_OVERDUE,
-            detail=f"{_counted(cases.appeals_overdue, 'appeal')} waited longer than promised",
+            detail=f"{counted(cases.appeals_overdue, 'appeal')} waited longer than promised",
             mend="delist appeal list",
         )
     if cases.stopped:
         yield Condition(
             code=SIGNAL_STOPPED,
-            detail=f"the machine stopped {_counted(cases.stopped, 'signal')}",
+            detail=f"the machine stopped {counted(cases.stopped, 'signal')}",
             mend="look with `delist brakes list`; `delist brakes release` lets them go on",
         )
     if cases.ledger_trouble:
@@ -225,7 +238,7 @@ def _of_consumers(found: Figures, _limits: Limits) -> Iterator[Condition]:
             yield Condition(
                 code=CONSUMER_OVERDUE,
                 subject=consumer.name,
-                detail=f"lacks {_counted(consumer.lag, 'record')}, some longer than promised",
+                detail=f"lacks {counted(consumer.lag, 'record')}, some longer than promised",
                 mend="delist consumers list; call whoever runs it",
             )
         if consumer.trouble:
@@ -279,10 +292,54 @@ def _of_disk(found: Figures, limits: Limits) -> Iterator[Condition]:
         )
 
 
-def _ago(seconds: float) -> str:
+def of_crawl_queue(found: Figures, limits: Limits) -> Iterator[Condition]:
+    """Judge the queue between crawlers and this store alone, where there is one."""
+    queue = found.cases.crawl_queue
+    if queue is None:
+        return
+    if queue.asked_age_s is None or queue.asked_age_s > limits.crawl_queue_asked_s:
+        asked = "yet" if queue.asked_age_s is None else f"for {lasting(queue.asked_age_s)}"
+        yield Condition(
+            code=CRAWL_QUEUE_UNWATCHED,
+            detail=f"nobody has asked what waits in the crawlers' queue {asked}",
+            mend="start `delist run`, with the same [queue] servers as here",
+        )
+    elif queue.trouble:
+        never = queue.answer_age_s is None
+        since = "never answered" if never else f"last answered {_ago(queue.answer_age_s or 0)}"
+        yield Condition(
+            code=CRAWL_QUEUE_UNANSWERED,
+            detail=f"{queue.trouble}; {since}",
+            mend="is the server of [queue] up, and does it let this machine in?",
+        )
+    if queue.oldest_s > limits.crawl_queue_s:
+        yield Condition(
+            code=CRAWL_QUEUE_BEHIND,
+            detail=f"{counted(queue.waiting, 'message')} of crawlers not taken in,"
+            f" the oldest for {lasting(queue.oldest_s)}",
+            mend="is `delist index-from` running, and fast enough? nobody checks them meanwhile",
+        )
+    if queue.parked:
+        yield Condition(
+            code=CRAWL_QUEUE_PARKED,
+            detail=f"{counted(queue.parked, 'message')} of crawlers cannot be taken in",
+            mend="look for queue.parked in the log of `delist index-from`;"
+            " then `delist index-from --parked`",
+        )
+
+
+def lasting(seconds: float) -> str:
+    """Say how long something has lasted."""
     minutes = seconds / 60
-    return f"{minutes:.0f} minutes ago" if minutes < 2 * 60 else f"{minutes / 60:.0f} hours ago"
+    if seconds < 2 * 60:
+        return counted(round(seconds), "second")
+    return f"{minutes:.0f} minutes" if minutes < 2 * 60 else f"{minutes / 60:.0f} hours"
 
 
-def _counted(number: int, what: str) -> str:
+def _ago(seconds: float) -> str:
+    return f"{lasting(seconds)} ago"
+
+
+def counted(number: int, what: str) -> str:
+    """Say how many of something there are."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"

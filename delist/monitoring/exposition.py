@@ -11,7 +11,13 @@ from prometheus_client.registry import Collector
 
 from delist.errors import DelistError
 from delist.monitoring.conditions import CODES, Limits, conditions, intake_waiting
-from delist.monitoring.figures import CaseFigures, Figures, Monitor, StoreFigures
+from delist.monitoring.figures import (
+    CaseFigures,
+    CrawlQueueFigures,
+    Figures,
+    Monitor,
+    StoreFigures,
+)
 from delist.monitoring.waiting import Waits
 from indexer.errors import IndexerError
 
@@ -45,6 +51,7 @@ class StandingCollector(Collector):
         yield from _of_store(found.store)
         yield from _of_cases(found.cases)
         yield from _of_consumers(found.cases)
+        yield from _of_crawl_queue(found.cases.crawl_queue)
         yield from _of_jobs(found.cases)
         yield from _of_waits(waits)
         yield from _of_machine(found)
@@ -68,12 +75,11 @@ def _of_store(store: StoreFigures) -> Iterator[Metric]:
             refused.add_metric([name, reason], number)
     yield refused
     yield _gauge("delist_images", "Images whose hashes are held.", store.images)
-    age = GaugeMetricFamily(
-        "delist_index_generation_age_seconds", "Time since the signals' index was published."
+    yield _gauge(
+        "delist_index_generation_age_seconds",
+        "Time since the signals' index was published.",
+        store.index_age_s,  # a small feed has none
     )
-    if store.index_age_s is not None:  # a small feed has none
-        age.add_metric([], store.index_age_s)
-    yield age
     usage = store.usage
     yield _gauge("delist_store_map_bytes", "Most that the LMDB file can grow to.", usage.map_bytes)
     yield _gauge("delist_store_used_bytes", "Pages of the LMDB file in use.", usage.used_bytes)
@@ -167,6 +173,31 @@ def _of_consumers(cases: CaseFigures) -> Iterator[Metric]:
     )
 
 
+def _of_crawl_queue(queue: CrawlQueueFigures | None) -> Iterator[Metric]:
+    """Name them all; without a queue, or before its first answer, they have no value."""
+    known = None if queue is None or queue.answer_age_s is None else queue
+    yield _gauge(
+        "delist_crawl_queue_waiting_messages",
+        "Messages of crawlers that were not taken in, when the queue last answered.",
+        None if known is None else known.waiting,
+    )
+    yield _gauge(
+        "delist_crawl_queue_oldest_seconds",
+        "How long the oldest of them had waited then.",
+        None if known is None else known.oldest_s,
+    )
+    yield _gauge(
+        "delist_crawl_queue_parked_messages",
+        "Messages of crawlers that cannot be taken in, then.",
+        None if known is None else known.parked,
+    )
+    yield _gauge(
+        "delist_crawl_queue_answer_age_seconds",
+        "Time since the queue last answered.",
+        None if known is None else known.answer_age_s,
+    )
+
+
 def _of_jobs(cases: CaseFigures) -> Iterator[Metric]:
     done = {
         job.id: None if job.done_at is None else job.done_at.timestamp()
@@ -225,8 +256,12 @@ def _of_conditions(found: Figures, limits: Limits) -> Metric:
     )
 
 
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, value=value)
+def _gauge(name: str, text: str, value: float | None) -> GaugeMetricFamily:
+    """Make one of a value; None: it is named and has none."""
+    family = GaugeMetricFamily(name, text)
+    if value is not None:
+        family.add_metric([], value)
+    return family
 
 
 def _labelled(

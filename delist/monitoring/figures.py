@@ -6,7 +6,7 @@ A reading costs a few counts and no scan. Whoever asks more often gets the readi
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from time import monotonic
@@ -21,6 +21,7 @@ from delist.casework import braking
 from delist.consumers import Standing
 from delist.errors import LedgerError
 from delist.model import BrakeKind
+from delist.monitoring.crawl_queue import CrawlQueue
 from delist.monitoring.waiting import Waits, Window
 from delist.sinks import Sinks
 from delist.store import (
@@ -37,6 +38,7 @@ from delist.store import (
     standing,
     tree,
 )
+from delist.store.crawl_queues import CrawlQueueState
 from delist.store.figures import Period
 from delist.store.jobs import JobState
 from delist.store.queue import Counts
@@ -91,6 +93,27 @@ class StoreFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CrawlQueueFigures:
+    """The queue between crawlers and this store, as it last answered.
+
+    Attributes:
+        asked_age_s: since it was last asked; None: never.
+        trouble: why it did not answer then; empty when it did.
+        answer_age_s: since it last answered, which the rest is of; None: never.
+        waiting: messages that were not taken in.
+        oldest_s: how long the oldest of them had waited then; 0 of none.
+        parked: messages that cannot be taken in.
+    """
+
+    asked_age_s: float | None = None
+    trouble: str = ""
+    answer_age_s: float | None = None
+    waiting: int = 0
+    oldest_s: float = 0.0
+    parked: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFigures:
     """What the case store holds.
 
@@ -107,6 +130,8 @@ class CaseFigures:
         jobs: what is on record about each periodic job, by id.
         led: whether some process does the periodic work.
         ledger_trouble: why nothing of the ledger can be signed; empty when all is well.
+        crawl_queue: what crawlers on other machines found and nobody took in; None: there is no
+            such queue.
     """
 
     queue: Counts
@@ -126,6 +151,7 @@ class CaseFigures:
     jobs: Mapping[str, JobState]
     led: bool
     ledger_trouble: str
+    crawl_queue: CrawlQueueFigures | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,12 +197,14 @@ class Monitor:
         database: Callable[[], Database],
         log: Callable[[], LedgerLog],
         sinks: Callable[[], Sinks],
+        crawl_queue: Callable[[], CrawlQueue],
         feeds: Callable[[], Sequence[str]],
         clock: Callable[[], datetime],
     ) -> None:
         """Take what gives the stores and the configured names: nothing is opened before use."""
         self._indexer, self._database = indexer, database
         self._log, self._sinks = log, sinks
+        self._crawl_queue = crawl_queue
         self._feeds = feeds
         self._clock = clock
         self._window = Window()
@@ -250,14 +278,18 @@ class Monitor:
         database, now = self._database(), self._clock()
         trouble = self._ledger_trouble()
         consumers = self._sinks().followers.standings()
+        queue = self._crawl_queue()
         with database.read() as connection:
-            return _cases(
+            found = _cases(
                 connection,
                 now=now,
                 led_at=database.now(connection),
                 consumers=consumers,
                 ledger_trouble=trouble,
             )
+        if not queue.is_configured:
+            return found
+        return replace(found, crawl_queue=_crawl_queue(queue.find(), now=now))
 
     def _ledger_trouble(self) -> str:
         with self._database().read() as connection:
@@ -333,4 +365,18 @@ def _cases(
         jobs=jobs.every(connection),
         led=leases.is_held(connection, now=led_at),
         ledger_trouble=ledger_trouble,
+    )
+
+
+def _crawl_queue(state: CrawlQueueState | None, *, now: datetime) -> CrawlQueueFigures:
+    if state is None:
+        return CrawlQueueFigures()
+    answered_at, oldest_at = state.answered_at, state.oldest_at
+    return CrawlQueueFigures(
+        asked_age_s=(now - state.asked_at).total_seconds(),
+        trouble=state.trouble,
+        answer_age_s=None if answered_at is None else (now - answered_at).total_seconds(),
+        waiting=state.waiting,
+        oldest_s=(answered_at - oldest_at).total_seconds() if answered_at and oldest_at else 0.0,
+        parked=state.parked,
     )

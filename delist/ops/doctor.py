@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -10,7 +11,15 @@ from delist.build import Delist
 from delist.errors import DelistError
 from delist.model import BrakeKind
 from delist.monitoring import Condition, Health, conditions
-from delist.monitoring.conditions import DISK_NEARLY_FULL, FEED_NEVER_SYNCED, FEED_STALE
+from delist.monitoring.conditions import (
+    DISK_NEARLY_FULL,
+    FEED_NEVER_SYNCED,
+    FEED_STALE,
+    counted,
+    lasting,
+    of_crawl_queue,
+)
+from delist.monitoring.figures import Figures
 from delist.ops import machine
 from delist.policy import read_text
 from delist.store import brakes, policies
@@ -64,14 +73,16 @@ def _of_machine(name: str, found: machine.Remark) -> Check:
 
 def _standing(delist: Delist) -> Iterator[Check]:
     """Say what is stale or wrong in the words of ``delist.monitoring``; of feeds, each."""
-    monitor = delist.monitor()
-    try:
-        found = conditions(monitor.read(), delist.limits)
-    except (IndexerError, DelistError):
-        found = []  # the checks of the stores have said it
+    figures: Figures | None = None
+    found: list[Condition] = []
+    # Where a store fails, its check has said it.
+    with suppress(IndexerError, DelistError):
+        figures = delist.monitor().read()
+        found = conditions(figures, delist.limits)
     for settings in delist.settings.indexer.feeds:
         of_feed = [c for c in found if c.code in _OF_FEEDS and c.subject == settings.name]
         yield _feed(delist, settings, of_feed[0] if of_feed else None)
+    yield from _crawl_queue(delist, figures)
     for condition in found:
         if condition.code not in _SAID:
             subject = f" {condition.subject}" if condition.subject else ""
@@ -81,6 +92,24 @@ def _standing(delist: Delist) -> Iterator[Check]:
                 detail=condition.detail,
                 mend=condition.mend,
             )
+
+
+def _crawl_queue(delist: Delist, found: Figures | None) -> Iterator[Check]:
+    """Say what lacks to ask the crawlers' queue, or that all is well; else a condition says it."""
+    try:
+        delist.crawl_queue.check_extra()
+    except IndexerError as error:
+        mend = "pip install 'delist[cluster]'"
+        yield Check(name="crawl queue", health=Health.FAILED, detail=str(error), mend=mend)
+        return
+    queue = None if found is None else found.cases.crawl_queue
+    if found is None or queue is None or any(of_crawl_queue(found, delist.limits)):
+        return
+    waiting = f"{counted(queue.waiting, 'message')} not taken in"
+    if queue.waiting:
+        waiting += f", the oldest for {lasting(queue.oldest_s)}"
+    asked = f"asked {lasting(queue.asked_age_s or 0)} ago"
+    yield Check(name="crawl queue", health=Health.OK, detail=f"{waiting}; {asked}")
 
 
 def _guarded(name: str, check: Callable[[Delist], Check], delist: Delist) -> Check:
@@ -171,13 +200,9 @@ def _policy(delist: Delist) -> Check:
         len({brake.name for brake in stopped if brake.kind is kind})
         for kind in (BrakeKind.SIGNAL, BrakeKind.FEED)
     )
-    detail = f"version {policy.version}; stopped: {_counted(signals, 'signal')}"
-    detail += f", {_counted(feeds, 'feed')}"
+    detail = f"version {policy.version}; stopped: {counted(signals, 'signal')}"
+    detail += f", {counted(feeds, 'feed')}"
     return Check(name="policy", health=Health.OK, detail=detail)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _feed(delist: Delist, settings: FeedSettings, stale: Condition | None) -> Check:

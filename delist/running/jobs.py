@@ -33,6 +33,7 @@ class Kind(StrEnum):
     TELLING = "telling"
     KEEPING = "keeping"
     CLOCKS = "clocks"
+    QUEUE = "queue"
     SINKS = "sinks"
 
 

@@ -27,6 +27,7 @@ FEEDBACK = "feedback"
 RECRAWL = "recrawl"
 RETENTION = "retention"
 BACKUP = "backup"
+CRAWL_QUEUE = "crawl-queue"
 SINK = "sink-"
 """Each sink's job is called so, with the sink's name behind."""
 
@@ -85,6 +86,11 @@ class Work:
             basis=self._scan_basis,
         )
         found |= {job.id: job for job in self._keeping()}
+        if self._delist.crawl_queue.is_configured:
+            # Of a kind of its own: a server that is away costs a time-out, and what waits for a
+            # crawl to end would be asked too late.
+            asking = self._job(CRAWL_QUEUE, Kind.QUEUE, _MINUTE_S, self.crawl_queue)
+            found[CRAWL_QUEUE] = asking
         return found
 
     @property
@@ -198,6 +204,11 @@ class Work:
                 due=report.due,
             )
         return report.complete and not stopped()
+
+    def crawl_queue(self, _stopped: Stopped) -> bool:
+        """The queue that crawlers fill is asked; one that does not answer is a condition."""
+        self._delist.crawl_queue.ask()
+        return True
 
     def retention(self, stopped: Stopped) -> bool:
         """What has been kept long enough goes."""

@@ -514,6 +514,18 @@ job_leases = Table(
     Column("expires_at", UtcDateTime),
 )
 
+crawl_queues = Table(
+    "crawl_queues",
+    metadata,
+    Column("stream", String(255), primary_key=True),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("trouble", Text, nullable=False),
+    Column("answered_at", UtcDateTime),
+    Column("waiting", BigInteger, nullable=False),
+    Column("oldest_at", UtcDateTime),
+    Column("parked", BigInteger, nullable=False),
+)
+
 audit_log = Table(
     "audit_log",
     metadata,

@@ -87,7 +87,7 @@ class Taker:
         self._settings = settings
         self._seal = seal
         self._jetstream = client.jetstream(timeout=settings.timeout_s)
-        self._parked = f"{settings.stream}_PARKED"
+        self._parked = settings.parked_stream
         self._from_parked = parked
         self._source = self._parked if parked else settings.stream
         self.report = TakenReport()

@@ -485,6 +485,17 @@ def _periodic_work() -> None:
         sa.Column("expires_at", _TIME),
         sa.PrimaryKeyConstraint("name", name="pk_job_leases"),
     )
+    op.create_table(
+        "crawl_queues",
+        sa.Column("stream", sa.String(255), nullable=False),
+        sa.Column("asked_at", _TIME, nullable=False),
+        sa.Column("trouble", sa.Text, nullable=False),
+        sa.Column("answered_at", _TIME),
+        sa.Column("waiting", sa.BigInteger, nullable=False),
+        sa.Column("oldest_at", _TIME),
+        sa.Column("parked", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("stream", name="pk_crawl_queues"),
+    )
 
 
 def _recrawls() -> None:
