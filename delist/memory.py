@@ -11,13 +11,13 @@ import os
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """Numbers of the GNU C library's malloc.h; see mallopt(3)."""
 
-_ARENAS = 2
+_ARENAS = 1
 PIXELS_BYTES = 32 << 20
 """As far as the library itself would go: memory for pixels is not mapped anew for each image."""
 
 
 def keep_together(*, large_bytes: int = 1 << 20) -> bool:
-    """Have few heaps, with fixed limits. To be called before any thread is started.
+    """Have one heap, with fixed limits. To be called before any thread is started.
 
     Whoever sets the library's own variables (``MALLOC_ARENA_MAX`` and the like) knows better.
 

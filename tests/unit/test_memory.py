@@ -1,4 +1,4 @@
-"""``delist.memory``: a process that runs for months has few heaps."""
+"""``delist.memory``: a process that runs for months has one heap."""
 
 import subprocess
 import sys
@@ -38,10 +38,10 @@ def heaps(*arguments: str, **environment: str) -> int:
     return int(done.stdout)
 
 
-def test_threads_share_two_heaps() -> None:
-    """As it comes, eight threads have more than one beside the first; together they have one."""
+def test_threads_share_one_heap() -> None:
+    """As it comes, eight threads have several beside the first; together they have none."""
     assert heaps("apart") > 1
-    assert heaps("together") == 1
+    assert heaps("together") == 0
 
 
 def test_who_sets_the_librarys_own_variables_is_obeyed() -> None:
