@@ -108,8 +108,8 @@ def _crawl_queue(delist: Delist, found: Figures | None) -> Iterator[Check]:
     waiting = f"{counted(queue.waiting, 'message')} not taken in"
     if queue.waiting:
         waiting += f", the oldest for {lasting(queue.oldest_s)}"
-    asked = f"asked {lasting(queue.asked_age_s or 0)} ago"
-    yield Check(name="crawl queue", health=Health.OK, detail=f"{waiting}; {asked}")
+    detail = f"asked {lasting(queue.asked_age_s or 0)} ago: {waiting}"
+    yield Check(name="crawl queue", health=Health.OK, detail=detail)
 
 
 def _guarded(name: str, check: Callable[[Delist], Check], delist: Delist) -> Check:

@@ -134,7 +134,7 @@ def test_what_waits_is_seen_with_its_age_until_it_is_taken_in(world: World) -> N
     assert patient == {}
     assert (shown["waiting_messages"], shown["parked_messages"]) == (2, 0)
     assert shown["oldest_seconds"] == queue.oldest_s
-    assert waiting.detail.startswith("2 messages not taken in, the oldest for ")
+    assert ": 2 messages not taken in, the oldest for " in waiting.detail
     assert (taken.waiting, taken.oldest_s, standing(world, impatient)) == (0, 0.0, {})
 
 
