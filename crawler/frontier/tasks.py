@@ -104,7 +104,7 @@ def read_task(raw: bytes) -> Task:
     """
     try:
         told = _tasks.decode(raw)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise FrontierError("the frontier holds what this version cannot read") from None
     return Task(
         url=told.url,
@@ -127,6 +127,6 @@ def read_place(raw: bytes) -> Place:
     """Read a place; errors as ``read_task``."""
     try:
         told = _places.decode(raw)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise FrontierError("the frontier holds what this version cannot read") from None
     return Place(told.page_url, None if told.marks is None else frozenset(told.marks))

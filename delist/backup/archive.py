@@ -128,7 +128,7 @@ class ArchiveReader:
             raise BackupVersionError("the archive was written by another version of delist")
         try:
             self.manifest = msgspec.msgpack.decode(raw, type=Manifest)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise BackupDamagedError("the manifest of the archive cannot be read") from None
 
     def members(self) -> Iterator[Member]:
@@ -184,7 +184,7 @@ class ArchiveReader:
     def _decode(self, raw: bytes) -> Any:  # noqa: ANN401
         try:
             told = self._whole.decode(raw)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise BackupDamagedError("a part of the archive cannot be read") from None
         if not isinstance(told, (list, dict)) or not told:
             raise BackupDamagedError("a part of the archive cannot be read")

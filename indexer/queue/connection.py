@@ -38,7 +38,9 @@ async def connect(settings: QueueSettings, *, name: str) -> Client:
     met: list[Exception] = []
 
     async def note(error: Exception) -> None:  # the client's own would log what the server says
-        met[:] = [error]
+        # A server that wants another certificate may also close before it has said so.
+        if not (met and isinstance(met[0], ssl.SSLError)):
+            met[:] = [error]
 
     try:
         async with asyncio.timeout(settings.timeout_s):

@@ -146,7 +146,7 @@ def decode(message: bytes) -> ImageVisit | PageRead:
             return _checked_page(_pages.decode(message[2:]))
         if message[1:2] == _VISIT:
             return _read_visit(_visits.decode(message[2:]))
-    except (msgspec.MsgspecError, InvalidUrlError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, InvalidUrlError):
         pass  # `from None` is not enough: a decoding error may name what it met
     raise MessageError("unreadable")
 

@@ -7,6 +7,8 @@
     has them given again, and the same visit recorded twice changes nothing.
 (4) What the store refuses by itself is tried alone, given again, and parked after some tries.
 (5) A store that fails ends the taking: nothing of the batch is acknowledged.
+(6) Of what was parked, each message is tried once: one that stays parked comes again and again,
+    to whoever looks next, and is not waited for.
 """
 
 import asyncio
@@ -90,6 +92,7 @@ class Taker:
         self._parked = settings.parked_stream
         self._from_parked = parked
         self._source = self._parked if parked else settings.stream
+        self._left: set[int] = set()
         self.report = TakenReport()
 
     @classmethod
@@ -164,7 +167,8 @@ class Taker:
         )
         heard_at = answered_at = monotonic()
         while not stop.is_set():
-            batch = await _fetch(subscription, min(_FETCH_S, idle_s or _FETCH_S))
+            fetched = await _fetch(subscription, min(_FETCH_S, idle_s or _FETCH_S))
+            batch = [message for message in fetched if not await self._is_left(message)]
             if batch:
                 heard_at = answered_at = monotonic()
                 await self._take(batch, record_visits, record_page)
@@ -180,7 +184,7 @@ class Taker:
             answered_at = monotonic()
             self.report.waiting = (info.num_pending or 0) + (info.num_ack_pending or 0)
             is_idle = idle_s is not None and answered_at - heard_at >= idle_s
-            if is_idle and not self.report.waiting:
+            if is_idle and self.report.waiting <= len(self._left):
                 break
         return self.report
 
@@ -251,8 +255,8 @@ class Taker:
         self.report.parked[reason] = self.report.parked.get(reason, 0) + 1
         _log.warning("queue.parked", reason=reason, again=self._from_parked)
         if self._from_parked:
-            # It stays where it is: given again to whoever looks next.
-            await message.nak(delay=self._settings.ack_wait_s)
+            self._left.add(message.metadata.sequence.stream)
+            await self._is_left(message)
             return
         headers = {**(message.headers or {}), REASON_HEADER: reason}
         headers.pop(api.Header.EXPECTED_STREAM.value, None)
@@ -269,6 +273,13 @@ class Taker:
                 failure = QueueError("parked_full", f"no room for what is parked in {self._parked}")
             raise failure from None
         await message.term()
+
+    async def _is_left(self, message: Msg) -> bool:  # (6)
+        """Say whether a message stays where it is; then it is given back."""
+        is_left = message.metadata.sequence.stream in self._left
+        if is_left:
+            await message.nak(delay=self._settings.ack_wait_s)
+        return is_left
 
     @asynccontextmanager
     async def _holding(self, batch: list[Msg]) -> Any:  # noqa: ANN401 - an async iterator of None

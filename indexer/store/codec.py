@@ -56,6 +56,6 @@ class RecordCodec(Generic[T]):
         names, decoder = layout
         try:
             values = decoder.decode(memoryview(raw)[1:])
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise StoreDamagedError(f"a stored {self._cls.__name__} cannot be read") from None
         return self._cls(**dict(zip(names, values, strict=True)))
