@@ -15,9 +15,9 @@ from delist.monitoring.figures import (
     CaseFigures,
     CrawlQueueFigures,
     Figures,
-    Monitor,
     StoreFigures,
 )
+from delist.monitoring.monitor import Monitor
 from delist.monitoring.waiting import Waits
 from indexer.errors import IndexerError
 
