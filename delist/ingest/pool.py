@@ -18,6 +18,7 @@ from typing import Self
 
 from crawler.settings import CrawlSettings
 from delist.errors import DelistError
+from delist.ingest.done import Done
 from delist.ingest.rows import Row
 from delist.ingest.sending import (
     SharedMemory,
@@ -27,7 +28,7 @@ from delist.ingest.sending import (
     unpack_done,
     unpack_rows,
 )
-from delist.ingest.work import Done, Worker
+from delist.ingest.work import Worker
 from delist.logs import configure_logs
 from indexer.settings import IndexerSettings
 

@@ -13,10 +13,11 @@ from dataclasses import replace
 
 import lmdb
 
+from delist.ingest.done import Done
 from delist.ingest.rejects import RejectsFile
 from delist.ingest.rows import Row
 from delist.ingest.sources.source import IMAGES, STAGES
-from delist.ingest.work import INVALID_PAGE_URL, Done
+from delist.ingest.work import INVALID_PAGE_URL
 from indexer.build import Indexer
 from indexer.hashing import VideoFile
 from indexer.model import ImageVisit, VisitOutcome, VisitResult

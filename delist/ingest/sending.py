@@ -17,8 +17,8 @@ from multiprocessing import reduction
 from operator import attrgetter
 from typing import Any, cast
 
+from delist.ingest.done import Done
 from delist.ingest.rows import Body, Digest, FileName, Place, Row
-from delist.ingest.work import Done
 from indexer.model import HashedImage, ImageVisit
 
 _SENT = (
