@@ -12,6 +12,8 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """Numbers of the GNU C library's malloc.h; see mallopt(3)."""
 
 _ARENAS = 1
+_GIVEN_BACK_BYTES = 1 << 20
+"""As much may lie free at the heap's end: a burst of requests leaves it high for ever else."""
 PIXELS_BYTES = 32 << 20
 """As far as the library itself would go: memory for pixels is not mapped anew for each image."""
 
@@ -36,6 +38,6 @@ def keep_together(*, large_bytes: int = 1 << 20) -> bool:
     chosen = {
         _ARENA_MAX: _ARENAS,
         _MMAP_THRESHOLD: large_bytes,
-        _TRIM_THRESHOLD: large_bytes,
+        _TRIM_THRESHOLD: _GIVEN_BACK_BYTES,
     }
     return all(set_option(option, value) for option, value in chosen.items())
