@@ -29,6 +29,10 @@ class Pace:
             rest comes one by one, so without them a worker would meet two requests at a time,
             and open what that takes, once in a while for hours.
         clients: enough for both workers to open all the connections that a pool has, 15.
+        worst: how many bursts come first that are worse than all that follow: twice as many
+            clients, who all ask the same at the same moment. What a process needs at its worst it
+            keeps for the most part, and chance would bring that about late.
+        heaped: how many changes of the feed come at once, every minute, while those last.
     """
 
     requests_per_s: float = 4.0
@@ -37,6 +41,8 @@ class Pace:
     kill_every: int = 6
     burst_s: float = 120.0
     clients: int = 24
+    worst: int = 4
+    heaped: int = 40
     changed_share: float = 0.1
     random_signals: int = 4
 
@@ -90,7 +96,16 @@ class Load:
             due = max(due + seconds, time.monotonic() - 10 * seconds)
 
     def _change_feed(self) -> None:
-        self._every(self._pace.feed_s, lambda: self._stage.change_feed(self._pace.random_signals))
+        numbers, each_minute = count(), max(1, round(60 / self._pace.feed_s))
+        heaped_s = self._pace.worst * self._pace.burst_s
+
+        def change() -> None:
+            number = next(numbers)
+            is_heap = not number % each_minute and number * self._pace.feed_s < heaped_s
+            for _ in range(self._pace.heaped if is_heap else 1):
+                self._stage.change_feed(self._pace.random_signals)
+
+        self._every(self._pace.feed_s, change)
 
     def _crawl(self) -> None:
         numbers, dice = count(1), random.Random(1)
@@ -133,9 +148,16 @@ class Load:
             finally:
                 client.close()
 
-        with ThreadPoolExecutor(self._pace.clients) as pool:
-            # Each begins with another question, or all would ask the same ones together.
-            self._every(self._pace.burst_s, lambda: list(pool.map(one, range(self._pace.clients))))
+        numbers = count()
+
+        def burst() -> None:
+            clients, number = self._pace.clients, next(numbers)
+            # Else each begins with another question, so that all are asked at once.
+            firsts = [number] * 2 * clients if number < self._pace.worst else range(clients)
+            list(pool.map(one, firsts))
+
+        with ThreadPoolExecutor(2 * self._pace.clients) as pool:
+            self._every(self._pace.burst_s, burst)
 
     def _take(self, answer: Answer) -> None:
         with self._lock:
