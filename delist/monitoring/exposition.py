@@ -10,13 +10,14 @@ from prometheus_client.core import GaugeHistogramMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from delist.errors import DelistError
-from delist.monitoring.conditions import CODES, Limits, conditions, intake_waiting
+from delist.monitoring.conditions import CODES, Limits
 from delist.monitoring.figures import (
     CaseFigures,
     CrawlQueueFigures,
     Figures,
     StoreFigures,
 )
+from delist.monitoring.judging import conditions, intake_waiting
 from delist.monitoring.monitor import Monitor
 from delist.monitoring.waiting import Waits
 from indexer.errors import IndexerError

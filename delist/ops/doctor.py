@@ -15,11 +15,9 @@ from delist.monitoring.conditions import (
     DISK_NEARLY_FULL,
     FEED_NEVER_SYNCED,
     FEED_STALE,
-    counted,
-    lasting,
-    of_crawl_queue,
 )
 from delist.monitoring.figures import Figures
+from delist.monitoring.judging import counted, lasting, of_crawl_queue
 from delist.ops import machine
 from delist.policy import read_text
 from delist.store import brakes, policies

@@ -12,7 +12,8 @@ from time import monotonic
 
 from delist.errors import DelistError
 from delist.monitoring import Condition, Limits, Monitor, conditions
-from delist.monitoring.conditions import NO_FEED, of_feeds
+from delist.monitoring.conditions import NO_FEED
+from delist.monitoring.judging import of_feeds
 from indexer.build import Indexer
 from indexer.errors import IndexerError
 
