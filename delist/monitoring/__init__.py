@@ -1,7 +1,8 @@
 """How an installation stands: figures of both stores, and what of them is stale or wrong.
 
 ``monitor`` reads ``figures``, ``judging`` finds ``conditions`` in them, ``crawl_queue`` asks what
-no store knows; ``doctor``, ``/readyz``, ``/v1/status`` and the metrics say what these say, in the same words.
+no store knows; ``doctor``, ``/readyz``, ``/v1/status`` and the metrics say what these say, in the
+same words.
 Nothing here names a case, an address or a signal.
 """
 
