@@ -2,6 +2,15 @@
 
 import sys
 
-from delist.cli import main
+from delist.loading import without_collecting
 
-sys.exit(main())
+
+def start() -> int:
+    """Run the command line of this process; returns the exit code."""
+    with without_collecting():
+        from delist.cli import main  # noqa: PLC0415 - that is the point
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(start())

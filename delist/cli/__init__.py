@@ -48,6 +48,7 @@ from delist.cli import (
 from delist.cli.context import Context, Exit
 from delist.cli.output import Output
 from delist.errors import DelistError, PolicyError, UsageError
+from delist.loading import without_collecting
 from delist.logs import configure_logs
 from indexer.errors import IndexerError, SettingsError
 
@@ -116,8 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # One line that is no text must not cost the answers to the others.
         sys.stdin.reconfigure(errors="surrogateescape")
     words = [word for word in options if word != _JSON]
+    with without_collecting():
+        commands = _commands()
     try:
-        _commands()([*words, *separator, *rest], obj=output, prog_name="delist")
+        commands([*words, *separator, *rest], obj=output, prog_name="delist")
     except SystemExit as leaving:
         return _flushed(leaving.code)
     except BrokenPipeError:

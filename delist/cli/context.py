@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from delist.cli.output import Output
+from delist.loading import without_collecting
 
 if TYPE_CHECKING:
     from delist.build import Delist
@@ -42,7 +43,8 @@ class Context:
 
     def open(self) -> "Delist":
         """Open the whole that the options name; loads what most of the command line needs not."""
-        from delist.build import Delist
+        with without_collecting():
+            from delist.build import Delist
 
         return Delist.open(self.config_in_use, data_dir=self.data_dir)
 
