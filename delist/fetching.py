@@ -13,7 +13,6 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from urllib.parse import urlsplit
 
 import httpx2
@@ -22,6 +21,7 @@ from delist.errors import FetchError
 from indexer.address import check_host, is_public
 from indexer.deadline import Deadline
 from indexer.errors import AddressRefusedError
+from indexer.tls import public_tls
 
 # These log every request with its address, at INFO and DEBUG; none may reach a log.
 for _name in ("httpx2", "httpcore2"):
@@ -79,7 +79,7 @@ class GuardedFetch:
         self._user_agent = user_agent
         self._allow_private = allow_private
         self._resolve = resolve
-        self._given_tls = tls
+        self._tls = tls
 
     def ask(self, url: str, *, max_bytes: int, deadline: Deadline) -> tuple[httpx2.Response, bytes]:
         """Ask once; returns the answer and, of status 200, its first bytes.
@@ -129,7 +129,7 @@ class GuardedFetch:
         parts = urlsplit(url)
         with (
             httpx2.Client(
-                verify=self._tls, trust_env=False, timeout=self.limits.timeout_s
+                verify=self._tls or public_tls(), trust_env=False, timeout=self.limits.timeout_s
             ) as client,
             client.stream(
                 "GET",
@@ -153,7 +153,3 @@ class GuardedFetch:
             if deadline.passed:
                 raise httpx2.ReadTimeout("deadline")
             return response, bytes(body[:max_bytes])
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        return self._given_tls or httpx2.create_ssl_context(trust_env=False)

@@ -9,7 +9,7 @@ import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from indexer.deadline import Deadline
 from indexer.errors import SettingsError
 from indexer.feed.exchange import read_retry_after
 from indexer.settings import is_loopback
+from indexer.tls import public_tls
 
 # These log every request with its address, whatever the level of other loggers is.
 for _name in ("httpx2", "httpcore2"):
@@ -195,7 +196,7 @@ class Receiver:
 
     def _tls(self) -> ssl.SSLContext:
         if self._ca_file is None:
-            return _usual_tls()
+            return public_tls()
         context = httpx2.create_ssl_context(trust_env=False)
         try:
             context.load_verify_locations(cafile=self._ca_file)
@@ -204,12 +205,6 @@ class Receiver:
                 "ca_unreadable", f"{self._ca_file} cannot be read, or holds no certificate"
             ) from None
         return context
-
-
-@cache
-def _usual_tls() -> ssl.SSLContext:
-    """Make it once: reading all certificates takes longer than bringing a batch."""
-    return httpx2.create_ssl_context(trust_env=False)
 
 
 def _check_status(response: httpx2.Response) -> None:

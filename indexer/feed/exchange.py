@@ -8,11 +8,9 @@ No message here holds a URL with its query, a key, a token or a body.
 """
 
 import logging
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import cached_property
 from typing import TypeVar
 
 import httpx2
@@ -22,6 +20,7 @@ import structlog
 
 from indexer.deadline import Deadline
 from indexer.errors import FeedProtocolError, FeedUnavailableError
+from indexer.tls import public_tls
 
 T = TypeVar("T")
 
@@ -151,7 +150,7 @@ class HttpExchange:
         # the deadline then knows whose connection to cut.
         with (
             httpx2.Client(
-                verify=self._tls, trust_env=False, timeout=self._limits.timeout_s
+                verify=public_tls(), trust_env=False, timeout=self._limits.timeout_s
             ) as client,
             client.stream(
                 request.method,
@@ -186,10 +185,6 @@ class HttpExchange:
                     f" {self._limits.max_body_bytes} bytes; a smaller page_size may help"
                 )
         return bytes(body)
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        return httpx2.create_ssl_context(trust_env=False)
 
 
 def _too_slow(request: Request, limits: Limits) -> TryAgainError:

@@ -12,11 +12,13 @@ Tokens of the provider are not kept.
 
 import hmac
 import json
+import ssl
 import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from time import monotonic
 from typing import Any
 
@@ -260,7 +262,7 @@ class Provider:
 
     def _get(self, url: str) -> dict[str, Any]:
         try:
-            answer = httpx2.get(url, timeout=_TIMEOUT_S, follow_redirects=False)
+            answer = httpx2.get(url, verify=self._tls, timeout=_TIMEOUT_S, follow_redirects=False)
             answer.raise_for_status()
             found = answer.json()
         except (httpx2.HTTPError, ValueError):
@@ -268,6 +270,11 @@ class Provider:
         if not isinstance(found, dict):
             raise ProviderError("unreachable")
         return found
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """What the environment trusts: an organisation's own issuer has its own certificates."""
+        return httpx2.create_ssl_context()
 
     def _client(self, back: str) -> Any:  # noqa: ANN401 - Authlib has no types
         return OAuth2Client(
@@ -277,6 +284,7 @@ class Provider:
             redirect_uri=back,
             code_challenge_method="S256",
             token_endpoint_auth_method="client_secret_basic" if self._secret else "none",
+            verify=self._tls,
             timeout=_TIMEOUT_S,
             follow_redirects=False,
         )
