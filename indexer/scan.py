@@ -7,7 +7,8 @@ checked again and written in one transaction together with the position, so that
 that was killed goes on where it was.
 
 A scan writes its target before it begins. While a target stands, no row of the image
-column may move to another place, or it could be missed.
+column may move to another place, or it could be missed. Two processes may scan at once, and
+the later one may have more signals: the target of the one that goes further stays.
 """
 
 import contextlib
@@ -278,11 +279,17 @@ class Scanner:
                 view = run.view if run.name == DELTA else None
                 run.matches += self._rematch(txn, batch, only=view, now=now)
                 if start + _IMAGES_PER_COMMIT >= len(image_keys):
-                    self._store.scan_cursors.put(txn, run.name, run.position)
+                    self._note(txn, run)
         if not image_keys:
             with self._store.write() as txn:
-                self._store.scan_cursors.put(txn, run.name, run.position)
+                self._note(txn, run)
         run.owners.clear()
+
+    def _note(self, txn: lmdb.Transaction, run: "_Run") -> None:
+        """Note how far a scan has come, unless another process scans for more signals."""
+        held = self._store.scan_cursors.load(txn, run.name)
+        if held.target <= run.cursor.target:
+            self._store.scan_cursors.put(txn, run.name, run.position)
 
     def _rematch(
         self,
@@ -357,8 +364,9 @@ class Scanner:
         with self._store.write() as txn:
             held = self._store.scan_cursors.load(txn, name)
             done = max(held.done, cursor.target)
-            if held != ScanCursor(done=done):
-                self._store.scan_cursors.put(txn, name, ScanCursor(done=done))
+            over = replace(held, done=done) if held.target > done else ScanCursor(done=done)
+            if held != over:
+                self._store.scan_cursors.put(txn, name, over)
 
 
 def _at_once() -> bool:

@@ -271,6 +271,26 @@ def test_signals_that_come_while_a_delta_is_stopped_are_scanned_for(store: Store
     assert sorted(logged(store)) == sorted(held(store))
 
 
+def test_a_delta_that_ends_leaves_the_one_that_goes_further(store: Store) -> None:
+    """Two processes scan: rows must not move before the later one has seen them all."""
+    images = make_images(900)  # four chunks
+    index(store, images)
+    add_signals(store, SIGNALS[:3])
+
+    def join(done: int, _: int) -> None:
+        if done == 2:
+            add_signals(store, SIGNALS[3:])
+            delta(store, stopped=stop_after(7))  # the four of the first scan, two of its own
+
+    report = make_scanner(store).delta(now=NOW, on_progress=join)
+
+    assert report.complete
+    assert cursor(store) == ScanCursor(done=3, target=8, next_chunk=2)
+    delta(store)
+    assert held(store) == brute_force(store, images, SIGNALS)
+    assert cursor(store) == ScanCursor(done=8)
+
+
 def test_withdrawn_while_a_delta_is_stopped(store: Store) -> None:
     """What is withdrawn before a scan goes on is not found any more."""
     images = make_images(900)
