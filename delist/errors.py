@@ -40,6 +40,7 @@ message here is safe to log and to show.
     │   └── SealedFileError     a file of the run is missing or not what was written
     ├── RestoredError           put back from a backup; what ended since is not known yet
     └── DatabaseError           the SQL store cannot be used
+        ├── UnreadableReportError  what one report says cannot be opened
         ├── LeaseLostError      another process does the periodic work now
         └── DatabaseVersionError  it was written by a newer version of the program
 """
@@ -260,6 +261,10 @@ class RestoredError(DelistError):
 
 class DatabaseError(DelistError):
     """The SQL store cannot be used."""
+
+
+class UnreadableReportError(DatabaseError):
+    """What one direct report says cannot be opened; others can."""
 
 
 class LeaseLostError(DatabaseError):

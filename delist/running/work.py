@@ -114,15 +114,21 @@ class Work:
                 quarantined=outcome.quarantined,
                 active=outcome.active,
             )
-        self._keep_reports()
-        scan = delist.scan_delta(stopped=stopped)
-        _log.info("scan.delta", signals=scan.signals, images=scan.images, matches=scan.matches)
-        self._take_in(stopped)
+        try:
+            self._keep_reports()
+        finally:  # what is wrong with a report must not keep everybody else shown
+            scan = delist.scan_delta(stopped=stopped)
+            _log.info("scan.delta", signals=scan.signals, images=scan.images, matches=scan.matches)
+            self._take_in(stopped)
         return scan.complete and not stopped()
 
     def _keep_reports(self) -> None:
         """Take in direct reports that wait, and erase what was said long ago."""
-        taken, erased = self._delist.reports.catch_up(), self._delist.reports.erase_old()
+        taken = 0
+        try:
+            taken = self._delist.reports.catch_up()
+        finally:
+            erased = self._delist.reports.erase_old()
         if taken or erased:
             _log.info("reports", taken_in=taken, erased=erased)
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from delist.errors import DatabaseError
+from delist.errors import UnreadableReportError
 
 _LAYOUT = b"\x01"
 _NONCE_BYTES = 12
@@ -40,12 +40,12 @@ class Sealer:
         """Open what was sealed for a row.
 
         Raises:
-            DatabaseError: it was sealed with another key or for another row, or was edited.
+            UnreadableReportError: it was sealed with another key or for another row, or was edited.
         """
         nonce, ciphertext = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         with suppress(InvalidTag, ValueError):
             if sealed[:1] == _LAYOUT:
                 return self._aead.decrypt(nonce, ciphertext, row.encode())
-        raise DatabaseError(
+        raise UnreadableReportError(
             "a report cannot be opened: its key file is another one, or it was edited"
         )

@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 
 from delist import access
 from delist.direct import DirectReports, ReportedHash
-from delist.errors import FormError, UnknownCaseRefError
+from delist.errors import FormError, UnknownCaseRefError, UnreadableReportError
 from delist.policy import DIRECT_FEED
 from delist.settings import ReviewSettings, WebSettings
 from delist.store import Database, audit
@@ -114,14 +114,24 @@ class Reports:
         )
 
     def catch_up(self) -> int:
-        """Take in the pictures that wait, as many as the day allows; returns how many reports."""
+        """Take in the pictures that wait, as many as the day allows; returns how many reports.
+
+        Raises:
+            UnreadableReportError: one cannot be opened; those behind it were taken in.
+        """
         with self.database.read() as connection:
             held = table.held(connection, limit=_BATCH)
-        taken = 0
+        taken, unreadable = 0, None
         for report in held:
-            if not self._admit(report):
-                break
+            try:
+                if not self._admit(report):
+                    break
+            except UnreadableReportError as error:
+                unreadable = error
+                continue
             taken += 1
+        if unreadable is not None:
+            raise unreadable
         return taken
 
     def erase_old(self) -> int:
@@ -166,7 +176,7 @@ class Reports:
         """Open what a report says; None once it was erased.
 
         Raises:
-            DatabaseError: it cannot be opened.
+            UnreadableReportError: it cannot be opened.
         """
         if report.payload is None:
             return None

@@ -15,6 +15,7 @@ from delist.errors import (
     FormError,
     UnknownCaseRefError,
     UnknownReportError,
+    UnreadableReportError,
     UsageError,
 )
 from delist.model import CaseState, ReportOutcome, Verdict
@@ -174,6 +175,28 @@ def test_the_feed_cycle_takes_in_what_waits_and_erases_what_is_old(world: World)
     with world.delist.database.read() as connection:
         kept = [entry.payload for entry in table.waiting(connection, limit=9)]
     assert kept == [None, None]
+
+
+def test_a_report_that_cannot_be_opened_holds_up_nobody(world: World) -> None:
+    """Of an edited row nothing is known; other reports, feeds and cases go on, and it is told."""
+    settings = replace(world.delist.settings.web, reports_per_day=0)
+    world.delist.settings = replace(world.delist.settings, web=settings)
+    world.delist.__dict__.pop("reports")  # made with the settings before
+    report(world)
+    later = report(world, form="another", pictures=(written(OTHER),))
+    with world.delist.database.write() as connection:
+        edited = table.held(connection, limit=1)[0]
+        table.move(connection, edited, ReportState.HELD, payload=b"\x01" + bytes(40))
+    world.delist.settings = replace(world.delist.settings, web=replace(settings, reports_per_day=9))
+    world.delist.__dict__.pop("reports")
+    world.visit(URL, image_near({digest_of("reported"): 2}))
+    world.offer(digest_of("reported"))
+
+    with pytest.raises(UnreadableReportError):
+        Work(world.delist).feed_cycle(lambda: False)
+
+    assert world.delist.survivor_report(later.reference).hashes == 1
+    assert world.results.is_suppressed(URL)
 
 
 def test_a_reviewer_sees_a_report_and_that_is_on_record(world: World) -> None:
