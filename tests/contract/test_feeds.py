@@ -2,9 +2,11 @@
 
 import json
 import os
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from indexer.feed import FileFeed, StopNciiFeed, open_feed
 from indexer.model import FeedPage, FeedRecord
 from indexer.ports import Feed
 from indexer.settings import FeedSettings
+from indexer.tls import public_tls
 
 COUNT = 25
 
@@ -299,3 +302,23 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
 
     with pytest.raises(FeedSettingsError, match=r"feeds\.ours\.path"):
         feed.fetch_page(since=0, token=None)
+
+
+def test_certificates_are_read_once_whoever_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``delist run`` asks every few seconds, for years, with a feed made anew each time."""
+    read: list[object] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(context: ssl.SSLContext, *args: Any, **kwargs: Any) -> None:
+        read.append(context)
+        load(context, *args, **kwargs)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+    public_tls.cache_clear()
+    with StopNciiStandIn(make_records(COUNT)) as standin:
+        settings = stopncii_settings(standin, tmp_path)
+        pages = [open_feed(settings).fetch_page(since=0, token=None) for _ in range(3)]
+    assert [len(page.records) for page in pages] == [10, 10, 10]
+    assert len(read) == 1
