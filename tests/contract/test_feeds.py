@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -311,9 +310,9 @@ def test_certificates_are_read_once_whoever_asks(
     read: list[object] = []
     load = ssl.SSLContext.load_verify_locations
 
-    def counted(context: ssl.SSLContext, *args: Any, **kwargs: Any) -> None:
+    def counted(context: ssl.SSLContext, cafile: str | None = None) -> None:
         read.append(context)
-        load(context, *args, **kwargs)
+        load(context, cafile)
 
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
     public_tls.cache_clear()
