@@ -310,9 +310,9 @@ def test_certificates_are_read_once_whoever_asks(
     read: list[object] = []
     load = ssl.SSLContext.load_verify_locations
 
-    def counted(context: ssl.SSLContext, cafile: str | None = None) -> None:
+    def counted(context: ssl.SSLContext, *where: str | None, **named: str | None) -> None:
         read.append(context)
-        load(context, cafile)
+        load(context, *where, **named)
 
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
     public_tls.cache_clear()
