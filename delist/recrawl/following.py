@@ -9,7 +9,7 @@ The number of the last record that was followed is written with the rows, so a k
 Images that stand inside a page (``data:``) have no URL of their own and are not looked at.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -28,18 +28,24 @@ from indexer.store import Store
 from indexer.url import url_key
 
 _WATCHED = frozenset({REASON_CONTENT_CHANGED, REASON_URL_MOVED})
+_CLAIM = timedelta(hours=1)
 _SUBJECTS_AT_ONCE = 500
 _RECORDS_AT_ONCE = 500
 """Half a second of work: whoever else writes waits so long."""
 
 
-def follow(database: Database, settings: RecrawlSettings) -> None:
+def follow(
+    database: Database, settings: RecrawlSettings, *, stopped: Callable[[], bool] = lambda: False
+) -> None:
     """Bring the schedule in line with the ledger, a batch of records in a transaction.
+
+    Args:
+        stopped: asked between batches; the next call goes on.
 
     Raises:
         LedgerError: a record holds what no record says.
     """
-    while True:
+    while not stopped():
         with database.write() as connection:
             position = positions.load(connection, positions.RECRAWL)
             batch = next(effects.after(connection, position), [])[:_RECORDS_AT_ONCE]
@@ -50,22 +56,51 @@ def follow(database: Database, settings: RecrawlSettings) -> None:
             positions.put(connection, positions.RECRAWL, batch[-1].sequence)
 
 
-def drop_hopeless(
-    connection: Connection,
+def claim(
+    database: Database,
     store: Store,
-    txn: lmdb.Transaction,
     settings: RecrawlSettings,
     *,
+    limit: int,
     now: datetime,
-) -> None:
-    """Take what was lifted off the schedule where nothing could suppress it again."""
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[Recrawl]:
+    """Claim what is due for an hour, within what each site has left today.
+
+    What was lifted leaves the schedule where nothing could suppress it again. That is asked of
+    those alone whose turn it is: of a site that shows something else in place of all that it took
+    down, tens of thousands may be due, and each costs a look at its case.
+
+    Args:
+        limit: most URLs.
+        stopped: asked between batches of which none was worth a look.
+    """
+    longest = max(timedelta(days=settings.longest_days), timedelta(hours=settings.first_hours))
     before = now - timedelta(days=settings.watch_days)
-    recrawls.drop_ended(connection, lifted_before=before)
-    watched = recrawls.lifted_and_due(connection, now=now)
-    recrawls.drop(
-        connection,
-        [each.url_key for each in watched if not _may_return(connection, store, txn, each)],
-    )
+    with database.write() as connection:
+        recrawls.drop_ended(connection, lifted_before=before)
+    while not stopped():
+        with database.write() as connection, store.read() as txn:
+            found = recrawls.due(
+                connection, now=now, per_site=settings.per_site_day, limit=limit, longest=longest
+            )
+            entries = _without_hopeless(connection, store, txn, found)
+            recrawls.claim(connection, entries, until=now + _CLAIM, now=now)
+        if entries or not found:
+            return entries
+    return []
+
+
+def _without_hopeless(
+    connection: Connection, store: Store, txn: lmdb.Transaction, entries: Sequence[Recrawl]
+) -> list[Recrawl]:
+    hopeless = {
+        each.url_key
+        for each in entries
+        if each.lifted_at is not None and not _may_return(connection, store, txn, each)
+    }
+    recrawls.drop(connection, hopeless)
+    return [each for each in entries if each.url_key not in hopeless]
 
 
 def _may_return(

@@ -13,14 +13,14 @@ nothing and are counted by their code.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from crawler.errors import CrawlFailedError
 from crawler.runner import run_crawl
 from crawler.settings import CrawlJob, CrawlSettings
 from delist.intake import IntakeReport
-from delist.recrawl.following import drop_hopeless, follow
+from delist.recrawl.following import claim, follow
 from delist.recrawl.outcomes import Held, LookOutcome, counts_as, looked, outcome_of
 from delist.settings import RecrawlSettings
 from delist.store import Database, reassessments, recrawls
@@ -28,7 +28,6 @@ from delist.store.recrawls import Recrawl
 from indexer.build import Indexer
 
 _NOTED_AT_ONCE = 50
-_CLAIM = timedelta(hours=1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,30 +105,20 @@ class Recrawling:
             StoreError, DatabaseError, LedgerError: the step under way was rolled back.
         """
         report = RecrawlReport()
-        entries = self._claimed(limit or self._settings.batch)  # (1), (2)
+        follow(self._database, self._settings, stopped=stopped)  # (1)
+        entries = claim(  # (2)
+            self._database,
+            self._indexer.store,
+            self._settings,
+            limit=limit or self._settings.batch,
+            now=self._clock(),
+            stopped=stopped,
+        )
         if entries and not stopped():
             self._look(entries, report, stopped, allow_private_addresses=allow_private_addresses)
         with self._database.read() as connection:
             report.due = recrawls.count_due(connection, now=self._clock())
         return report
-
-    def _claimed(self, limit: int) -> list[Recrawl]:
-        settings, now = self._settings, self._clock()
-        follow(self._database, settings)
-        store = self._indexer.store
-        with self._database.write() as connection, store.read() as txn:
-            drop_hopeless(connection, store, txn, settings, now=now)
-            entries = recrawls.due(
-                connection,
-                now=now,
-                per_site=settings.per_site_day,
-                limit=limit,
-                longest=max(
-                    timedelta(days=settings.longest_days), timedelta(hours=settings.first_hours)
-                ),
-            )
-            recrawls.claim(connection, entries, until=now + _CLAIM, now=now)
-        return entries
 
     def _look(
         self,

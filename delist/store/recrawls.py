@@ -85,12 +85,6 @@ def drop_ended(connection: Connection, *, lifted_before: datetime) -> None:
     )
 
 
-def lifted_and_due(connection: Connection, *, now: datetime) -> list[Recrawl]:
-    """List what is due although it was lifted."""
-    chosen = select(recrawls).where(recrawls.c.lifted_at.is_not(None), recrawls.c.next_at <= now)
-    return [Recrawl(**row._mapping) for row in connection.execute(chosen)]  # noqa: SLF001
-
-
 def due(
     connection: Connection,
     *,

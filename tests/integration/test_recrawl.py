@@ -6,14 +6,16 @@ import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from crawler.errors import CrawlFailedError
 from delist.emission import REASON_CONTENT_CHANGED
 from delist.model import Verdict
 from delist.recrawl import RecrawlReport
-from delist.recrawl.following import drop_hopeless, follow
+from delist.recrawl.following import claim, follow
 from delist.recrawl.outcomes import LookOutcome, counts_as, looked
 from delist.settings import DatabaseSettings, RecrawlSettings
 from delist.store import recrawls
@@ -193,14 +195,11 @@ def test_a_name_that_has_not_resolved_for_long_counts_as_gone() -> None:
     assert counts_as(later, settings, now=START + timedelta(days=14)) == LookOutcome.GONE
 
 
-def plan(world: World, settings: RecrawlSettings) -> list[str]:
+def plan(world: World, settings: RecrawlSettings, *, limit: int = 10) -> list[str]:
     """List what would be looked at now, and claim it."""
     delist, now = world.delist, world.clock()
     follow(delist.database, settings)
-    with delist.database.write() as connection, delist.indexer.store.read() as txn:
-        drop_hopeless(connection, delist.indexer.store, txn, settings, now=now)
-        found = recrawls.due(connection, now=now, per_site=settings.per_site_day, limit=10)
-        recrawls.claim(connection, found, until=now + timedelta(hours=1), now=now)
+    found = claim(delist.database, delist.indexer.store, settings, limit=limit, now=now)
     return [each.image_url for each in found]
 
 
@@ -254,3 +253,36 @@ def test_the_schedule_follows_what_is_in_effect(stores: World) -> None:
     with world.delist.database.read() as connection:
         for url in (dismissed, changed, kept):
             assert recrawls.find(connection, url_key(url).hex()) is None
+
+
+def test_what_nothing_could_hide_again_costs_its_turn_alone(stores: World) -> None:
+    """Cases are looked at of what is claimed, not of all that is due: others want to write.
+
+    What is not worth a look makes room at once for what is.
+    """
+    world, settings = stores, RecrawlSettings()
+    ended, kept = ([f"https://{name}.example/{n}.jpg" for n in range(6)] for name in ("a", "b"))
+    show(world, FAR, *ended)
+    show(world, NEAR, *kept)
+    for url in (*ended, *kept):
+        world.visit(url, image_near(name="a landscape"))
+    world.take_in()
+    world.withdraw(FAR)
+    world.take_in()
+    plan(world, settings)
+    world.clock.advance(hours=7)
+    looks: list[str] = []
+
+    def look(_c: Any, _cursor: Any, statement: str, *_more: Any) -> None:  # noqa: ANN401 - SQLAlchemy's
+        looks.extend(["case"] * ("FROM cases" in statement))
+
+    event.listen(Engine, "before_cursor_execute", look)
+    try:
+        first = plan(world, settings, limit=2)
+    finally:
+        event.remove(Engine, "before_cursor_execute", look)
+
+    assert first
+    assert len(looks) <= len(ended) + len(first)
+    assert sorted([*first, *plan(world, settings)]) == kept
+    assert plan(world, settings) == []
