@@ -5,14 +5,17 @@ ended a record goes no earlier than that record. Commitments stay, so the log st
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from operator import itemgetter
 
 from sqlalchemy import Connection
 
 from delist import emission
 from delist.errors import UsageError
 from delist.model import ErasedRecord, SuppressionRecord
-from delist.store import Database, consumers, effects, erasures, ledger
+from delist.store import Database, consumers, effects, erasures, ledger, recrawls
+from indexer.url import url_key
 
 
 def erase(
@@ -61,6 +64,7 @@ def erase_within(
         _check_effect(connection, case_id, set(wanted))
     for sequence in wanted:
         erasures.erase(connection, sequence, actor=actor, reason=reason, now=now)
+    _follow_schedule(connection, found)
     return len(wanted)
 
 
@@ -79,18 +83,46 @@ def _check_addresses(connection: Connection, found: Sequence[SuppressionRecord])
 
     A consumer that is told only that a record was erased shows the address again.
     """
-    subjects = {ledger.subject_of(record.image_url) for record in found}
-    held: dict[str, set[str]] = {}
-    last = ledger.head(connection)[0]
-    for effect in effects.about(connection, sorted(subjects), last):
-        cases = held.setdefault(effect.image_url, set())
-        (cases.add if effect.suppress else cases.discard)(effect.case_id)
+    held = _held(connection, found)
     for record in found:
         if held[record.image_url]:
             raise UsageError(
                 f"the address of record {record.sequence} is hidden for another reason too:"
                 " wait until every consumer has obeyed the record"
             )
+
+
+def _follow_schedule(connection: Connection, found: Sequence[SuppressionRecord]) -> None:
+    """Let the schedule of looks name nothing that was erased.
+
+    It follows the ledger, where these addresses cannot be read any more.
+    """
+    erased = {record.sequence for record in found}
+    held = _held(connection, found)
+    for image_url in sorted({record.image_url for record in found}):
+        entry = recrawls.find(connection, url_key(image_url).hex())
+        if entry is None or entry.sequence not in erased:
+            continue
+        others = held.get(image_url)
+        if not others:
+            recrawls.drop(connection, [entry.url_key])
+            continue
+        case_id, sequence = max(others.items(), key=itemgetter(1))
+        recrawls.put(connection, replace(entry, case_id=case_id, sequence=sequence, lifted_at=None))
+
+
+def _held(connection: Connection, found: Sequence[SuppressionRecord]) -> dict[str, dict[str, int]]:
+    """Say which cases suppress the addresses of records, by what record each."""
+    subjects = {ledger.subject_of(record.image_url) for record in found}
+    held: dict[str, dict[str, int]] = {}
+    last = ledger.head(connection)[0]
+    for effect in effects.about(connection, sorted(subjects), last):
+        cases = held.setdefault(effect.image_url, {})
+        if effect.suppress:
+            cases[effect.case_id] = effect.sequence
+        else:
+            cases.pop(effect.case_id, None)
+    return held
 
 
 def _get(connection: Connection, sequence: int) -> SuppressionRecord:

@@ -10,9 +10,11 @@ from delist.appeal_record import Asks
 from delist.cli import main
 from delist.errors import LedgerError
 from delist.model import CaseState, ErasedRecord, Verdict
-from delist.settings import DatabaseSettings
-from delist.store import audit, cases, consumers
+from delist.recrawl.following import follow
+from delist.settings import DatabaseSettings, RecrawlSettings
+from delist.store import audit, cases, consumers, recrawls
 from delist.store.tables import access_codes, appeals, decisions, feedback_outbox, metadata
+from indexer.url import url_key
 from tests.fakes.delisting import World, digest_of, image_near
 
 OURS, OTHER = digest_of("withdrawn one"), digest_of("other")
@@ -87,6 +89,40 @@ def test_of_a_withdrawn_case_only_tombstones_stay(on_both: World) -> None:
         assert store.signals.find(txn, key) is None
         assert store.signals.find_tombstone(txn, key) is not None
     assert world.delist.retain().cases == 0
+
+
+def test_an_erased_address_is_not_looked_at_again(on_both: World) -> None:
+    """Also where the schedule of looks had not followed the withdrawal when it was erased.
+
+    An address that another case hides too stays on it, for that case.
+    """
+    world, settings = on_both, RecrawlSettings()
+    case_id = found_and_withdrawn_behind(world, settings)
+    world.clock.advance(days=31)
+
+    assert world.delist.retain().cases == 1
+
+    assert rows_with(world, URL) == []
+    assert rows_with(world, case_id) == ["audit_log"]
+    follow(world.delist.database, settings)
+    with world.delist.database.read() as connection:
+        assert recrawls.find(connection, url_key(URL).hex()) is None
+        left = recrawls.find(connection, url_key(SECOND).hex())
+    assert left is not None
+    assert left.case_id == world.case_of(SECOND).id
+
+
+def found_and_withdrawn_behind(world: World, settings: RecrawlSettings) -> str:
+    """The same, with a schedule that has followed nothing since before the withdrawal."""
+    world.offer(OURS, cases={REF: "Received"})
+    world.offer(OTHER)
+    world.visit(URL, image_near({OURS: 3}))
+    world.visit(SECOND, image_near({OTHER: 3}, name="b"))
+    world.settle()
+    follow(world.delist.database, settings)
+    world.withdraw(OURS)
+    world.settle()
+    return world.case_of(URL).id
 
 
 def test_it_is_not_revived(world: World) -> None:
