@@ -2,8 +2,9 @@
 
 The steps:
 
-(1) Refuse a place where something is. Everything is written into a folder beside it, which only
-    its owner may enter and which goes if anything fails.
+(1) Refuse a place where something is, or that a folder cannot take the name of. Everything is
+    written into a folder beside it, which only its owner may enter and which goes if anything
+    fails.
 (2) Read the whole archive; the rows go in in one transaction, so a server's database stays empty
     if anything fails.
 (3) Verify ledger and audit log; note in the store that it was put back, and of which time.
@@ -41,6 +42,7 @@ from indexer.settings import StoreSettings
 from indexer.store import SCHEMA, Store
 
 _SIGNAL_KEY = "signal-key"
+_INSIDE = "; of a mount point name a new folder in it, and set data_dir to that"
 
 _log = structlog.get_logger()
 
@@ -90,12 +92,13 @@ def restore(
         actor: who does it; goes into the audit log.
 
     Raises:
-        UsageError: the place is not empty.
+        UsageError: the place is not empty, or is a mount point.
         BackupError: the archive cannot be read or is not what was written; nothing is kept.
         StoreError, DatabaseError: it cannot be written; nothing is kept.
     """
     _check_free(into)  # (1)
     with _folder_beside(into) as folder:
+        _check_replaceable(into, folder)
         with opened(file, key) as (_, archive):
             _check_version(archive.manifest)
             report = _Restoring(folder, archive.manifest, store, database).run(
@@ -211,6 +214,18 @@ def _check_free(into: Path) -> None:
         raise UsageError(f"{into} is not empty; a backup is put back into an empty folder")
 
 
+def _check_replaceable(into: Path, beside: Path) -> None:
+    """Check that an empty place can be replaced, before a server's database is filled."""
+    if not into.exists():
+        return
+    aside = beside / "place"
+    try:
+        into.rename(aside)
+        aside.rename(into)
+    except OSError as error:
+        raise UsageError(f"cannot replace {into}: {error.strerror}{_INSIDE}") from None
+
+
 def _check_version(manifest: Manifest) -> None:
     if manifest.tables != HEAD or manifest.store != SCHEMA.decode():
         raise BackupVersionError(
@@ -227,7 +242,7 @@ def _folder_beside(into: Path) -> Iterator[Path]:
         into.absolute().parent.mkdir(parents=True, exist_ok=True)
         name = tempfile.mkdtemp(prefix=f".{into.name}.", dir=into.absolute().parent)
     except OSError as error:
-        raise BackupError(f"cannot write beside {into}: {error.strerror}") from None
+        raise BackupError(f"cannot write beside {into}: {error.strerror}{_INSIDE}") from None
     try:
         yield Path(name)
     finally:

@@ -109,9 +109,7 @@ class Backups:
         started = time.monotonic()
         now = self._clock()
         key = self._read_key(key_file) if encrypted else None
-        out = out or self._settings.backup.folder
-        if out is None:
-            raise UsageError("name a place: --out, or [backup] folder")
+        out = out or self._folder()
         self._note(actor, now, encrypted=encrypted)
         file = out / _NAME.format(now) if out.is_dir() else out
         if file.exists():
@@ -144,6 +142,14 @@ class Backups:
         )
         _log.info("backup.taken", size_bytes=report.size_bytes, held_ms=report.held_ms)
         return report
+
+    def _folder(self) -> Path:
+        folder = self._settings.backup.folder
+        if folder is None:
+            raise UsageError("name a place: --out, or [backup] folder")
+        if not folder.is_dir():  # taken for a file's name it would hold one backup, and no other
+            raise UsageError(f"[backup] folder {folder} is not there: make it, or mount its disk")
+        return folder
 
     def _read_key(self, key_file: Path | None) -> bytes:
         named = key_file or self._settings.backup.key_file

@@ -456,6 +456,21 @@ def test_a_backup_that_is_stopped_leaves_nothing(
     assert (job.call(lambda: False), len(list(folder.iterdir()))) == (True, 1)
 
 
+def test_a_folder_that_is_not_there_is_no_file(
+    tmp_path: Path, key_file: Path, world: World
+) -> None:
+    """A disk that is not mounted fails the job; it does not get one file of the folder's name."""
+    settings, folder = world.delist.settings, tmp_path / "backups"
+    world.delist.settings = replace(
+        settings, backup=replace(settings.backup, folder=folder, key_file=key_file)
+    )
+
+    with pytest.raises(UsageError, match="is not there"):
+        world.delist.backup()
+
+    assert not folder.exists()
+
+
 def test_old_backups_end(tmp_path: Path, key_file: Path, world: World) -> None:
     """After their days, the newest apart; other files stay."""
     settings = world.delist.settings

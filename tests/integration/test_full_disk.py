@@ -8,15 +8,20 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from delist.errors import DatabaseError
+from delist.backup import restore
+from delist.errors import DatabaseError, UsageError
 from delist.model import CaseState
+from delist.settings import DatabaseSettings
 from indexer.errors import StoreError, StoreFullError
+from indexer.settings import StoreSettings
 from indexer.visits import VisitRecorder
 from tests.fakes.delisting import World, digest_of, image_near
+from tests.fakes.postgres import PostgresServer
 from tests.fakes.signals import (
     NOW,
     add_signals,
@@ -125,6 +130,32 @@ def test_a_full_disk_can_be_read(disk: Path) -> None:
     fill(disk)
     with open_store(disk / "data") as store:
         assert len(make_lookup(store).views.newest().parts[0].index) == len(FEW)
+
+
+def test_nothing_is_put_back_onto_a_mount_point(
+    disk: Path, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    """No folder can take its name: said before a server's database is filled. Inside it works."""
+    archive, name = tmp_path / "a.backup", postgres.create()
+    put_back = partial(
+        restore,
+        archive,
+        key=None,
+        store=StoreSettings(map_size_bytes=2 << 20),
+        database=DatabaseSettings(url=postgres.url(name)),
+        actor="Robin",
+        now=NOW,
+    )
+    with World(tmp_path / "data") as world:
+        world.delist.backups.take(archive, encrypted=False)
+
+    with pytest.raises(UsageError, match="mount point"):
+        put_back(disk)
+
+    assert list(disk.iterdir()) == []
+    put_back(disk / "data")
+    assert (disk / "data" / "store" / "data.mdb").exists()
+    postgres.drop(name)
 
 
 LIMITED = """
