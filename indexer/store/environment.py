@@ -256,6 +256,11 @@ def _translated(action: str, path: Path) -> Iterator[None]:
         ) from None
     except lmdb.ReadersFullError:
         raise StoreError("too many processes read the store; raise store.max_readers") from None
+    except lmdb.LockError:  # LMDB tells processes apart by their numbers
+        raise StoreError(
+            "a process of another container that uses the store has the same number as this one;"
+            " containers that share a store have to share process numbers (docs/operations.md)"
+        ) from None
     except (lmdb.Error, OSError) as error:
         if action != _OPEN and isinstance(error, OSError):
             raise

@@ -309,6 +309,30 @@ def test_a_killed_process_leaves_no_lock_and_no_reader(tmp_path: Path) -> None:
         add_signals(store, DIGESTS)
 
 
+def test_a_process_of_the_same_number_elsewhere_is_told_of(tmp_path: Path) -> None:
+    """Two containers have each a process 7; LMDB knows them by that alone, and takes one in."""
+    with open_store(tmp_path):
+        pass
+    lock = tmp_path / "store" / "lock.mdb"
+    holding = (
+        "import fcntl, sys; file = open(sys.argv[1], 'r+b');"
+        " fcntl.lockf(file, fcntl.LOCK_EX, 1, int(sys.argv[2]));"
+        " print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holding, str(lock), str(os.getpid())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(StoreError, match="another container"):
+            open_store(tmp_path)
+        other.communicate()
+    with open_store(tmp_path):
+        pass
+
+
 def test_another_mapping_that_grew_is_followed(tmp_path: Path) -> None:
     """A process with a smaller map goes on after another has grown the store beyond it."""
     with open_store(tmp_path, SMALL) as store:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,6 +130,20 @@ def test_configurations_are_accepted(name: str) -> None:
 
     assert str(settings.indexer.data_dir) == "/var/lib/delist"
     assert not re.findall(r'_file = "(?!/)', (DEPLOY / name).read_text())
+
+
+def test_the_image_has_what_the_configurations_ask_for() -> None:
+    """A queue, a server's database, traces: each needs an extra, which a container cannot add."""
+    settings = load_settings(DEPLOY / "production.toml")
+    found = re.search(r"'\.\[(.*)\]'", (DEPLOY / "Containerfile").read_text())
+    assert found is not None
+    extras = set(found[1].split(","))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert settings.queue.servers
+    assert settings.tracing.endpoint
+    assert settings.database.url_file
+    assert {"cluster", "otel", "postgres"} <= extras <= set(project["optional-dependencies"])
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
