@@ -4,6 +4,10 @@ The position of a sink moves in one transaction with what was set aside, after t
 the batch. A crash in between brings the same batch again. What the receiver refuses by itself is
 set aside, with what follows about the same address, so that it does not hold up the rest;
 where nothing is taken at all, the fault is not the records', and everything waits.
+
+What was set aside about one address is tried again together, the moment that more comes to it: a
+record that a receiver can never take (an engine that has no id for it) must not keep from it the
+one that takes its place, or the one that ends it.
 """
 
 import fcntl
@@ -103,9 +107,7 @@ class Courier:
 
     def _run(self, tally: _Tally, *, force: bool, stopped: Callable[[], bool]) -> None:
         consumer = self._registered(force=force)
-        while not stopped() and self._again(tally):
-            pass
-        while not stopped() and self._onward(tally):
+        while not stopped() and (self._again(tally) or self._onward(tally)):
             pass
         if consumer.trouble:  # nothing was left to try it with, or all of it was taken
             with self._database.write() as connection:
@@ -136,18 +138,25 @@ class Courier:
         now = self._clock()
         with self._database.read() as connection:
             due = consumers.aside_due(connection, self._name, now=now, limit=self._batch)
-            found = ledger.entries(connection, [entry.sequence for entry in due])
+            subjects = [entry.subject for entry in due]
+            waiting = consumers.aside_about(connection, self._name, subjects)
+            found = ledger.entries(connection, [entry.sequence for entry in waiting])
             batch = instructions(connection, found, key=self._key, plain=self._plain)
         if not batch:
             return False
         refused = self._hand_over(batch, known=True)
-        attempts = {entry.sequence: entry.attempts for entry in due}
-        taken = [told.sequence for told in batch if told.sequence not in refused]
+        # Of an address, whatever follows what was refused is brought again behind it.
+        left = {entry.sequence for entry in _to_set_aside(batch, refused, set(), now)}
+        taken = [told.sequence for told in batch if told.sequence not in left]
         with self._database.write() as connection:
             consumers.take_back(connection, self._name, taken)
-            for sequence, reason in refused.items():
-                until = now + _pause(attempts[sequence], _FIRST_ASIDE, consumers.LONGEST_ASIDE)
-                consumers.postpone(connection, self._name, sequence, reason=reason, until=until)
+            for entry in due:
+                if entry.sequence in refused:
+                    until = now + _pause(entry.attempts, _FIRST_ASIDE, consumers.LONGEST_ASIDE)
+                    reason = refused[entry.sequence]
+                    consumers.postpone(
+                        connection, self._name, entry.sequence, reason=reason, until=until
+                    )
             consumers.note_reached(connection, self._name, now=now)
         tally.delivered += len(taken)
         return bool(taken)
@@ -175,6 +184,8 @@ class Courier:
         last = batch[-1].sequence
         with self._database.write() as connection:
             consumers.put_aside(connection, self._name, aside)
+            more = [entry.subject for entry in aside if entry.subject in blocked]
+            consumers.hurry_about(connection, self._name, more, now=now)
             consumers.move(connection, self._name, position=last, handed=last, now=now)
         tally.delivered += len(batch) - len(aside)
         tally.set_aside += len(aside)

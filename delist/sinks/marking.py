@@ -126,14 +126,18 @@ class MarkingSink:
         """Mark what instructions are about; see ``delist.sinks.port.Sink``."""
         refused: dict[int, str] = {}
         values: dict[int, str] = {}
-        in_the_end = {told.record_url: told.suppressed for told in batch if not told.erased}
+        # What takes the place of a record, or ends it, counts: that one need not be found.
+        in_the_end = {
+            told.record_url: told.suppressed and bool(self._why_not(told))
+            for told in batch
+            if not told.erased
+        }
         for told in batch:
             if told.erased or not self._obeys(told):
                 continue
-            value = self._value(told)
-            reason = self._engine.cannot_find(value) if value else NO_DOCUMENT_ID
+            reason = self._why_not(told)
             if not reason:
-                values[told.sequence] = value
+                values[told.sequence] = self._value(told)
             elif told.suppressed and in_the_end[told.record_url]:
                 refused[told.sequence] = reason
         obeyed = [told for told in batch if self._obeys(told) and told.sequence not in refused]
@@ -173,6 +177,11 @@ class MarkingSink:
         if self._by_id:
             return told.document_id
         return told.record_url if self._settings.match_by == URL else told.url_key
+
+    def _why_not(self, told: Instruction) -> str:
+        """Say why the document of an instruction cannot be found, or ""."""
+        value = self._value(told)
+        return self._engine.cannot_find(value) if value else NO_DOCUMENT_ID
 
     def _documents(
         self, obeyed: Sequence[Instruction], values: Mapping[int, str]

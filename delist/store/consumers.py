@@ -184,6 +184,23 @@ def aside_due(connection: Connection, name: str, *, now: datetime, limit: int) -
     return [_entry(row) for row in connection.execute(chosen)]
 
 
+def aside_about(connection: Connection, name: str, subjects: Sequence[int]) -> list[SetAside]:
+    """Load all that was set aside about some subjects, in order."""
+    chosen = select(set_aside).where(
+        set_aside.c.consumer == name, among(set_aside.c.subject, subjects)
+    )
+    return [_entry(row) for row in connection.execute(chosen.order_by(set_aside.c.sequence))]
+
+
+def hurry_about(
+    connection: Connection, name: str, subjects: Sequence[int], *, now: datetime
+) -> None:
+    """Let what was set aside about some subjects be due now."""
+    if subjects:
+        chosen = (set_aside.c.consumer == name) & among(set_aside.c.subject, subjects)
+        connection.execute(update(set_aside).where(chosen).values(next_attempt_at=now))
+
+
 def subjects_aside(connection: Connection, name: str, subjects: Sequence[int]) -> set[int]:
     """Say for which subjects something was set aside."""
     chosen = select(set_aside.c.subject).where(

@@ -169,6 +169,22 @@ def test_a_late_record_does_not_undo_a_later_one(stage: Stage) -> None:
     assert stage.receiver.hidden == {OTHER}
 
 
+def test_what_is_never_taken_keeps_nothing_else_from_the_receiver(stage: Stage) -> None:
+    """What takes its place, and what ends it, arrives at once, each time behind it."""
+    stage.receiver.odd = {1}
+    append(stage.database, SUPPRESS)
+    append(stage.database, SUPPRESS, OTHER)
+    stage.run()
+    append(stage.database, SUPPRESS)
+    stage.run()
+    assert stage.receiver.hidden == {URL, OTHER}
+
+    append(stage.database, REVOKE)
+    stage.run()
+    assert stage.receiver.hidden == {OTHER}
+    assert [sequence for sequence, _ in stage.aside()] == [1, 3, 4]
+
+
 def test_a_receiver_that_takes_nothing_is_not_the_records_fault(stage: Stage) -> None:
     """Where each record is refused, nothing is set aside: the sink is in trouble, all waits."""
     stage.receiver.names_it = False

@@ -300,14 +300,19 @@ def test_what_cannot_be_found_is_named_and_what_is_not_there_is_no_failure(
     by_id, by_url = sink_of(bench), sink_of(bench, **BY_URL)
     batch = [
         told.say(because="r1"),
-        told.say(because="r2", document="gone"),
+        told.say("https://gone.example/", because="r2", document="gone"),
         told.say("https://other.example/", because="r3", document="other"),
         told.say(),
     ]
     assert by_id.deliver(batch[:3]) == {batch[0].sequence: "no_document_id"}
 
-    # Neither is asked for any more once the end of it has come, too.
+    # It is not asked for any more once the end of it has come, too; nor once the engine has
+    # given the document an id.
     assert by_id.deliver([batch[0], batch[3]]) == {}
+    known = told.say(because="r6", document="page", supersedes="r1")
+    assert by_id.deliver([batch[0], known]) == {}
+    assert bench.marks().pop("page") == ["r6"]
+    assert by_id.deliver([told.say(document="page", supersedes="r6")]) == {}
     word = told.say(f"https://site.example/{'z' * 70_000}", because="r4")
     missing = told.say("https://missing.example/", because="r5")
     assert by_url.deliver([word, missing]) == {word.sequence: "too_long_for_engine"}
