@@ -2,7 +2,8 @@
 
 A case belongs to the group of the oldest one that shares a signal with it and whose image lies
 within ``NEAR_BITS``, in any symmetry. Images are compared with a group's first image only, so
-that a chain of small steps never joins what does not resemble each other.
+that a chain of small steps never joins what does not resemble each other. Equal bytes are of one
+group wherever they lie, also where the first image has moved and its hashes with it.
 """
 
 from collections.abc import Iterable
@@ -37,12 +38,14 @@ def find_group(
         signal_keys: signals that it matches, hex.
     """
     rows = store.images.rows(txn, record)
-    if not rows:
-        return _same_bytes(connection, store, txn, record, signal_keys)
     own = np.frombuffer(rows_of(rows), np.uint64).reshape(-1, _WORDS)
-    for group_id, image_key in cases.leaders(connection, signal_keys, limit=_MOST_LEADERS):
-        other = store.images.find(txn, bytes.fromhex(image_key))
-        if other is None or other.key == record.key or not other.rows:
+    for group_id, image_key, content in cases.leaders(connection, signal_keys, limit=_MOST_LEADERS):
+        if image_key == record.key.hex():
+            continue
+        if content == record.sha256.hex():
+            return group_id
+        other = store.images.find(txn, bytes.fromhex(image_key)) if rows else None
+        if other is None or not other.rows:
             continue
         if not cases.leads(group_id, other.sha256.hex()):
             continue  # its bytes have changed, and its case has not followed yet
@@ -65,18 +68,3 @@ def reach_of(
     pages = len(store.images.pages(txn, bytes.fromhex(case.image_key)))
     others = cases.group_size(connection, case.group_id) - counted
     return max(1, pages) + max(0, others)
-
-
-def _same_bytes(
-    connection: Connection,
-    store: Store,
-    txn: lmdb.Transaction,
-    record: ImageRecord,
-    signal_keys: Iterable[str],
-) -> str | None:
-    """A file without hash rows, such as a video, is grouped with equal bytes."""
-    for group_id, image_key in cases.leaders(connection, signal_keys, limit=_MOST_LEADERS):
-        other = store.images.find(txn, bytes.fromhex(image_key))
-        if other is not None and other.key != record.key and other.sha256 == record.sha256:
-            return group_id
-    return None

@@ -113,6 +113,27 @@ def rulings(connection: Connection, case_id: str, *, content_sha256: str) -> lis
     return [_decision(row) for row in found]
 
 
+def decided_with(
+    connection: Connection, case: Case, *, actor: str, reason: str, since: datetime
+) -> list[str]:
+    """List the near-duplicates of a case that a person decided on for a reason that begins so."""
+    found = (
+        select(decisions.c.case_id)
+        .join(cases, cases.c.id == decisions.c.case_id)
+        .where(
+            cases.c.group_id == case.group_id,
+            cases.c.id != case.id,
+            decisions.c.kind == RulingKind.REVIEW.value,
+            decisions.c.actor == actor,
+            decisions.c.decided_at >= since,
+            decisions.c.reason.startswith(reason, autoescape=True),
+        )
+        .distinct()
+        .order_by(decisions.c.case_id)
+    )
+    return list(connection.scalars(found))
+
+
 def acted_at(connection: Connection, case_id: str, *, content_sha256: str) -> datetime | None:
     """Return when the machine suppressed one content version of a case's image first, or None."""
     found: datetime | None = connection.scalar(
@@ -321,17 +342,21 @@ def group_verdicts(connection: Connection, group_id: str, *, but: str) -> dict[V
 
 def leaders(
     connection: Connection, signal_keys: Iterable[str], *, limit: int
-) -> list[tuple[str, str]]:
-    """List group and image key of cases that lead one and share a signal, the oldest first."""
+) -> list[tuple[str, str, str]]:
+    """List cases that lead a group and share a signal, the oldest first.
+
+    Returns:
+        Group, image key and content of each.
+    """
     own = cases.c.id + func.substr(cases.c.content_sha256, 1, _CONTENT_CHARS)
     matched = select(case_matches.c.case_id).where(among(case_matches.c.signal_key, signal_keys))
     found = connection.execute(
-        select(cases.c.group_id, cases.c.image_key)
+        select(cases.c.group_id, cases.c.image_key, cases.c.content_sha256)
         .where(cases.c.id.in_(matched), cases.c.group_id == own)
         .order_by(cases.c.opened_at, cases.c.id)
         .limit(limit)
     )
-    return [(row.group_id, row.image_key) for row in found]
+    return [(row.group_id, row.image_key, row.content_sha256) for row in found]
 
 
 def _load_one(connection: Connection, condition: Any) -> Case | None:  # noqa: ANN401 - an SQL expression
