@@ -73,7 +73,7 @@ def decide_group(
         members = queue.waiting_in_group(connection, get_case(connection, case_id))
     case = decide_one(store, database, case_id, ruling, rules=rules, now=now)
     for_others = checked_ruling(ruling)
-    reason = f"near-duplicate of {case.id}: {for_others.reason}"
+    reason = reason_with(case.id) + for_others.reason
     for_others = replace(for_others, reason=reason, seen="", said=None)
     decided: list[Case] = []
     left_out: list[LeftOut] = []
@@ -100,6 +100,11 @@ def decide_group(
             assessor.finish()
     follow(store, database, case.group_id, rules=rules, now=now)
     return GroupDecision(case=case, decided=decided, left_out=left_out)
+
+
+def reason_with(case_id: str) -> str:
+    """Begin the reason of what was decided with a case: by it a slip is taken back with it."""
+    return f"near-duplicate of {case_id}: "
 
 
 def _check_same(member: Case, case: Case, content_sha256: str) -> None:

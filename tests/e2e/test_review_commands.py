@@ -108,7 +108,7 @@ def test_claim_and_release(run: Run) -> None:
 
 
 def test_one_decision_for_the_group_and_back(run: Run) -> None:
-    """Near-duplicates are named with what became of them; undo takes back one case's."""
+    """Near-duplicates are named with what became of them; undo takes all of it back."""
     case_id = run("cases", "list")[1][0]["id"]
     done = one(run("decide", case_id, *SAYS, "--actor", "Ann", "--group"))
 
@@ -117,6 +117,7 @@ def test_one_decision_for_the_group_and_back(run: Run) -> None:
     assert run("cases", "list")[1] == []
     undone = one(run("decide", case_id, "--undo", "--actor", "Ann"))
     assert (undone["verdict"], undone["awaits_person"]) == (None, True)
+    assert len(run("cases", "list")[1]) == 3
     assert run("decide", case_id, "--undo", "--actor", "Ann")[0] == 2
     for wrong in (["--undo", "--verdict", "ncii"], [], ["--verdict", "ncii"], ["--reason", "x"]):
         code, _, err = run("decide", case_id, "--actor", "Ann", *wrong)

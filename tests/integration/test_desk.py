@@ -444,6 +444,23 @@ def test_a_copy_with_other_bytes_is_left_out_and_named(world: World) -> None:
     assert case(world, second).verdict is None
 
 
+def test_a_slip_for_all_is_taken_back_for_all(world: World) -> None:
+    """What one look decided goes as one; what somebody has said of a copy since stays."""
+    first, second, third, fourth = copies(world, 4)
+    ruled(world, third, "Ann", NCII)
+    world.delist.desk.decide_group(first, Ruling(verdict=NOT, actor="Ann", reason="a slip"))
+    assert case(world, second).state is CaseState.DISMISSED
+    ruled(world, fourth, "Bob", NCII)
+
+    world.delist.desk.undo(first, "Ann")
+
+    verdicts = [case(world, one).verdict for one in (first, second, third, fourth)]
+    assert verdicts == [None, None, NCII, NCII]
+    assert case(world, first).awaits_person
+    assert case(world, second).awaits_person
+    assert acts(world, second)[-1] == ("case.decision_undone", "Ann")
+
+
 def test_a_second_person_decides_the_whole_group_too(world: World) -> None:
     """Where two are needed, the group waits with its first case, and follows with it."""
     first, *others = copies(world, 10)
