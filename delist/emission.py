@@ -77,6 +77,27 @@ def effective(records: Iterable[SuppressionRecord]) -> dict[str, SuppressionReco
     return found
 
 
+def hidden_since(records: Sequence[SuppressionRecord], image_url: str) -> datetime | None:
+    """Say since when an address has been away from results without a break; None if it is not.
+
+    A record that takes the place of another does not begin anew: when people looked at an image
+    is not told.
+
+    Args:
+        records: of one case, in order.
+        image_url: canonical.
+    """
+    since: datetime | None = None
+    for record in records:
+        if record.image_url != image_url:
+            continue
+        if record.action is RecordAction.REVOKE:
+            since = None
+        elif since is None:
+            since = record.effective_at
+    return since
+
+
 def _revocations(
     in_effect: dict[str, SuppressionRecord], wanted: Suppression | None, *, lift_reason: str
 ) -> Iterable[RecordDraft]:

@@ -1,6 +1,6 @@
 """What every use case of appeals holds in its hands, and what they all look up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from delist import emission
 from delist.casework.views import Rules
 from delist.errors import UsageError
-from delist.model import Case, RecordAction, SuppressionRecord
+from delist.model import Case, SuppressionRecord
 from delist.settings import AppealSettings
 from delist.store import Database, cases, ledger
 from indexer.store import Store
@@ -63,7 +63,7 @@ class AppealDesk:
             return None
         records = ledger.of_case(connection, case.id)
         record = emission.effective(records).get(image_url)
-        since = hidden_since(records, image_url)
+        since = emission.hidden_since(records, image_url)
         if record is None or since is None or not self.can_tell(since, now):
             return None
         return Told(case=case, record=record, since=since)
@@ -71,27 +71,6 @@ class AppealDesk:
     def can_tell(self, since: datetime, now: datetime) -> bool:
         """Say whether a result has been away for long enough to tell the owner of its site."""
         return now >= since + timedelta(hours=self.settings.statement_delay_hours)
-
-
-def hidden_since(records: Sequence[SuppressionRecord], image_url: str) -> datetime | None:
-    """Say since when an address has been away from results without a break; None if it is not.
-
-    A record that takes the place of another does not begin anew: when people looked at an image
-    is not told.
-
-    Args:
-        records: of one case, in order.
-        image_url: canonical.
-    """
-    since: datetime | None = None
-    for record in records:
-        if record.image_url != image_url:
-            continue
-        if record.action is RecordAction.REVOKE:
-            since = None
-        elif since is None:
-            since = record.effective_at
-    return since
 
 
 def checked_url(url: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from delist import emission, review
 from delist.appeal_record import Party
-from delist.appeals.desk import AppealDesk, checked_url, hidden_since
+from delist.appeals.desk import AppealDesk, checked_url
 from delist.errors import UnknownRecordError, UsageError
 from delist.model import SuppressionRecord
 from delist.reporting import Language, defang, language, pages
@@ -127,7 +127,7 @@ def statement_of_record(desk: AppealDesk, record_id: str, *, actor: str) -> Stat
         record = ledger.find(connection, record_id)
         if record is not None:
             records = ledger.of_case(connection, record.case_id)
-            since = hidden_since(records, record.image_url)
+            since = emission.hidden_since(records, record.image_url)
             held = emission.effective(records).get(record.image_url)
             if since is not None and held == record and desk.can_tell(since, now):
                 audit.append(

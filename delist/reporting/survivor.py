@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from delist import emission
 from delist.errors import UnknownCaseRefError
-from delist.model import Case, CaseState, Support, SuppressionRecord
+from delist.model import Case, CaseMatch, CaseState, Support
 from delist.policy import DIRECT_FEED
 from delist.reporting import helplines, pages
 from delist.reporting.addresses import defang
@@ -99,7 +99,8 @@ class ReportedImage:
     """One image, addresses defanged.
 
     Attributes:
-        since: when it was delisted (ISO 8601, UTC), or None; not before the case was reported.
+        since: since when it has been delisted without a break (ISO 8601, UTC), or None; not before
+            the case was reported.
     """
 
     image_urls: tuple[str, ...] = field(repr=False)
@@ -167,8 +168,9 @@ def survivor_report(
             behind = [*live, *submissions.derived_from(connection, live)]
             found = _cases_of(cases.supported_by(connection, behind), set(behind))
             status = _statuses(connection, found, store.signals.case_key(case_ref).hex())
-            effective = {
-                case.id: emission.effective(ledger.of_case(connection, case.id)) for case in found
+            hidden = {
+                case.id: emission.hidden_since(ledger.of_case(connection, case.id), case.image_url)
+                for case in found
             }
         linked = {case.id: _linked_at(store, txn, case_ref, case, live) for case in found}
         pages = {case.id: store.images.pages(txn, bytes.fromhex(case.image_key)) for case in found}
@@ -180,7 +182,7 @@ def survivor_report(
             image_urls=tuple(defang(url) for url in (case.image_url, *aliases[case.id])),
             page_urls=tuple(defang(url) for url in pages[case.id]),
             status=status[case.id],
-            since=_since(effective[case.id].get(case.image_url), linked[case.id]),
+            since=_since(hidden[case.id], linked[case.id]),
         )
         for case in found
     )
@@ -271,12 +273,30 @@ def _is_compared(signal: Signal | None) -> bool:
 
 
 def _cases_of(candidates: Sequence[Case], live: set[str]) -> list[Case]:
-    """Keep the cases that a live signal still stands behind."""
+    """Keep the cases that a live signal still stands behind, or because of which they are kept."""
     return [
         case
         for case in candidates
-        if any(m.signal_key in live and m.support is Support.ACTIVE for m in case.matches)
+        if any(
+            match.signal_key in live
+            and (match.support is Support.ACTIVE or _is_kept_for(case, match))
+            for match in case.matches
+        )
     ]
+
+
+def _is_kept_for(case: Case, match: CaseMatch) -> bool:
+    """Whether what a person confirmed stays away for a match, though nothing matches it now.
+
+    A website may answer us with something else than it shows to people (``casework.confirmed``):
+    its holder must not read that there is nothing.
+    """
+    return (
+        case.state is CaseState.SUPPRESSED
+        and not case.active_matches
+        and match.support is Support.ENDED
+        and match.content_sha256 == (case.confirmed_sha256 or case.content_sha256)
+    )
 
 
 def _statuses(connection: Connection, found: Sequence[Case], case_key: str) -> dict[str, str]:
@@ -315,9 +335,9 @@ def _linked_at(
     return None
 
 
-def _since(record: SuppressionRecord | None, linked_at: datetime | None) -> str | None:
+def _since(hidden_since: datetime | None, linked_at: datetime | None) -> str | None:
     """Say since when, never before the holder's own report: that would tell of another's."""
-    if record is None:
+    if hidden_since is None:
         return None
-    since = record.effective_at if linked_at is None else max(record.effective_at, linked_at)
+    since = hidden_since if linked_at is None else max(hidden_since, linked_at)
     return since.isoformat(timespec="seconds")

@@ -160,6 +160,17 @@ def test_since_is_never_before_the_own_report(world: World) -> None:
     assert abs(datetime.fromisoformat(image.since) - reported_at) < timedelta(minutes=1)
 
 
+def test_since_is_when_it_went(world: World) -> None:
+    """Not when a person looked: that a record takes the place of another is no news to anybody."""
+    find(world)
+    (before,) = full(world).images or ()
+    world.clock.advance(hours=30)
+    world.decide(world.case_of(URL), Verdict.NCII)
+
+    (after,) = full(world).images or ()
+    assert (after.status, after.since) == ("delisted", before.since)
+
+
 def test_nothing_found_yet(world: World) -> None:
     """A case without copies is told so, not that it is unknown."""
     world.offer(MINE, cases={REF: "Received"})
@@ -238,6 +249,19 @@ def test_a_copy_that_is_gone_is_not_reported(world: World) -> None:
     world.visit(URL, image_near(name="a landscape"))
     world.take_in()
 
+    assert summary(world).found == 0
+
+
+def test_a_confirmed_copy_is_reported_until_a_person_has_looked(world: World) -> None:
+    """A host that shows us something else does not make it look as if the copy were gone."""
+    find(world)
+    world.decide(world.case_of(URL), Verdict.NCII)
+    world.visit(URL, image_near(name="a landscape"))
+    world.take_in()
+
+    (image,) = full(world).images or ()
+    assert (image.status, image.since is None) == ("delisted", False)
+    world.decide(world.case_of(URL), Verdict.NOT_NCII)
     assert summary(world).found == 0
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delist.appeals.desk import hidden_since
 from delist.appeals.statements import as_html, as_json, as_text, statement_of, statement_of_record
+from delist.emission import hidden_since
 from delist.errors import UnknownRecordError, UsageError
 from delist.model import Basis, RecordAction, RecordState, SuppressionRecord, Verdict
 from delist.reporting import language
