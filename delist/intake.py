@@ -1,6 +1,7 @@
 """From the logs of the indexer to cases: matches that are new, changed or ended.
 
-Cases that a policy, a brake or a verdict elsewhere has changed something for follow.
+Cases that a policy, a brake, a verdict elsewhere or what a feed says of a signal has changed
+something for follow.
 
 The log's position is written in the transaction that assesses the cases, so an
 entry counts once however often intake is killed; and since assessment compares
@@ -29,6 +30,7 @@ _LONGEST_S = 1.0
 """Seconds after which a transaction should be over: whoever else writes waits for it."""
 _MOST_IMAGES = 100_000
 _ASKED_FOR = "reassessments"
+_CHANGED = "signal_changed"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -157,7 +159,7 @@ class Intake:
                 reassessments.ask_for_images(connection, keys, reason="changed", now=now)
 
     def _take_signals(self, report: IntakeReport, pace: _Pace, *, now: datetime) -> bool:
-        """Take in a batch of the signal log: cases of signals that were withdrawn."""
+        """Take in a batch of the signal log: cases of signals that were withdrawn or changed."""
         with self._database.write() as connection, self._store.read() as txn:
             pace.begin()
             position = positions.load(connection, positions.SIGNAL_LOG)
@@ -165,6 +167,10 @@ class Intake:
             if not events:
                 return False
             keys = [*self._lost(connection, events), *self._echoes(connection, txn, events)]
+            # What other platforms say of a signal speaks for or against all that it matches.
+            reassessments.ask_for_signals(
+                connection, _keys_of(events, SignalEventKind.CHANGED), reason=_CHANGED, now=now
+            )
             self._assess(report, connection, txn, keys, now=now)
             positions.put(connection, positions.SIGNAL_LOG, events[-1].sequence)
         return True
@@ -196,9 +202,7 @@ class Intake:
 
     def _lost(self, connection: Connection, events: Sequence[SignalEvent]) -> list[bytes]:
         """Find the images of cases that withdrawn signals stood behind."""
-        withdrawn = [
-            event.signal_key.hex() for event in events if event.kind is SignalEventKind.WITHDRAWN
-        ]
+        withdrawn = _keys_of(events, SignalEventKind.WITHDRAWN)
         return [bytes.fromhex(key) for key in cases.images_supported_by(connection, withdrawn)]
 
     def _echoes(
@@ -233,3 +237,7 @@ class Intake:
             if outcome is not None:
                 report.count(outcome)
         assessor.finish()
+
+
+def _keys_of(events: Iterable[SignalEvent], kind: SignalEventKind) -> list[str]:
+    return list(dict.fromkeys(event.signal_key.hex() for event in events if event.kind is kind))

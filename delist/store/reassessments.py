@@ -28,6 +28,17 @@ def ask_for_signal(connection: Connection, signal_key: str, *, reason: str, now:
     return _ask(connection, chosen, reason=reason, now=now)
 
 
+def ask_for_signals(
+    connection: Connection, signal_keys: Iterable[str], *, reason: str, now: datetime
+) -> int:
+    """Ask for every case that one of some signals stands behind."""
+    keys, asked = list(signal_keys), 0
+    for start in range(0, len(keys), _BATCH):
+        chosen = _matched(among(case_matches.c.signal_key, keys[start : start + _BATCH]))
+        asked += _ask(connection, chosen, reason=reason, now=now)
+    return asked
+
+
 def ask_for_feed(connection: Connection, feed: str, *, reason: str, now: datetime) -> int:
     """Ask for every case that a signal of a feed stands behind."""
     return _ask(connection, _matched(case_matches.c.feed == feed), reason=reason, now=now)

@@ -91,9 +91,18 @@ class AnyOrder(RuleBasedStateMachine):
 
     # The feed and the web
 
-    @rule(signal=st.integers(0, 2), status=st.sampled_from(["Received", "Withdrawn", "Received"]))
-    def offer(self, signal: int, status: str) -> None:
-        self.world.offer(SIGNALS[signal], cases={"case-a": status}, status=status)
+    @rule(
+        signal=st.integers(0, 2),
+        status=st.sampled_from(["Received", "Withdrawn", "Received"]),
+        blocked=st.booleans(),
+    )
+    def offer(self, signal: int, status: str, *, blocked: bool) -> None:
+        self.world.offer(
+            SIGNALS[signal],
+            cases={"case-a": status},
+            status=status,
+            blocked_by=["elsewhere"] if blocked else [],
+        )
         self.settled = False
 
     @rule(
