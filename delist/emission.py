@@ -4,7 +4,7 @@ Emission compares what should be in effect with what is, and appends only the
 difference. So it may be repeated after a crash, and a record appears once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -57,10 +57,13 @@ def emit(
     Returns:
         How many records were appended.
     """
-    in_effect = effective(ledger.of_case(connection, case_id))
+    records = ledger.of_case(connection, case_id)
+    in_effect = effective(records)
     drafts = list(_revocations(in_effect, wanted, lift_reason=lift_reason))
     if wanted is not None:
-        drafts += _suppressions(case_id, in_effect, wanted)
+        # An engine's document stays what it is where we lose sight of its image for a while.
+        documents = {each.image_url: each.document_id for each in records if each.document_id}
+        drafts += _suppressions(case_id, in_effect, wanted, documents)
     for draft in drafts:
         ledger.append(connection, draft, now=now)
     return len(drafts)
@@ -119,7 +122,10 @@ def _revocations(
 
 
 def _suppressions(
-    case_id: str, in_effect: dict[str, SuppressionRecord], wanted: Suppression
+    case_id: str,
+    in_effect: dict[str, SuppressionRecord],
+    wanted: Suppression,
+    documents: Mapping[str, str],
 ) -> Iterable[RecordDraft]:
     for image_url in wanted.image_urls:
         held = in_effect.get(image_url)
@@ -128,7 +134,7 @@ def _suppressions(
             state=wanted.state,
             case_id=case_id,
             image_url=image_url,
-            document_id=wanted.document_id,
+            document_id=wanted.document_id or documents.get(image_url, ""),
             content_sha256=wanted.content_sha256,
             reason_code=REASON_SUPPRESS,
             basis=wanted.basis,

@@ -390,6 +390,23 @@ def test_a_new_signal_on_dismissed_bytes_asks_a_person(world: World) -> None:
     assert "dismissed" in decision.reason
 
 
+def test_what_others_come_to_say_of_a_signal_reaches_what_it_matches(world: World) -> None:
+    """A platform's word widens the band for images that are known; without it a person decides."""
+    world.offer(NEAR)
+    world.visit(URL, image_near({NEAR: 28}))
+    world.take_in()
+    assert world.state_of(URL) is CaseState.OPEN
+
+    world.offer(NEAR, blocked_by=["elsewhere"])
+    world.take_in()
+    assert suppressed(world, URL) == [True]
+
+    world.offer(NEAR)
+    world.take_in()
+    assert suppressed(world, URL) == [False]
+    assert last(world).reason_code == REASON_NEEDS_REVIEW
+
+
 def test_every_url_that_leads_there_is_suppressed(world: World) -> None:
     """A redirect to the image is as good as the image."""
     world.offer(NEAR)
@@ -453,6 +470,37 @@ def test_an_image_whose_url_now_redirects_elsewhere_is_lifted(world: World) -> N
 
     assert suppressed(world, URL, ALIAS, other) == [False, False, False]
     assert {reason for _, _, reason in said(world, after=2)} == {REASON_CONTENT_CHANGED}
+
+
+def test_a_dismissed_image_that_moves_waits_for_a_person(world: World) -> None:
+    """Equal bytes are near-duplicates, though nothing is held any more where they were first."""
+    world.offer(NEAR)
+    world.visit(URL, image_near({NEAR: 2}))
+    world.take_in()
+    world.decide(world.case_of(URL), Verdict.NOT_NCII)
+    moved = "https://www.site.example/a.jpg"
+
+    world.visit(moved, image_near({NEAR: 2}), aliases=(URL,))
+    world.take_in()
+
+    assert world.state_of(moved) is CaseState.OPEN
+    assert suppressed(world, URL, moved) == [False, False]
+
+
+def test_an_engines_document_keeps_its_id(world: World) -> None:
+    """Its URL led elsewhere for a while: what it shows then is hidden in the engine, too."""
+    world.offer(NEAR)
+    world.visit(URL, image_near({NEAR: 2}), document_id="d1")
+    world.take_in()
+    elsewhere = "https://site.example/landscape.jpg"
+    world.visit(elsewhere, image_near(name="a landscape"), aliases=(URL,))
+    world.take_in()
+    assert suppressed(world, URL) == [False]
+
+    world.visit(URL, image_near({NEAR: 2}))
+    world.take_in()
+
+    assert (last(world).action, last(world).document_id) == (RecordAction.SUPPRESS, "d1")
 
 
 def test_an_innocent_url_that_now_redirects_to_it_is_suppressed(world: World) -> None:
