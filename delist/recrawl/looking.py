@@ -4,7 +4,8 @@
 (2) Claim what is due, within what each site has left today.
 (3) Look: the crawler fetches these images alone, with conditions, as robots.txt allows, and
     records what it found in the indexer's store. No pixel is kept.
-(4) Note what each look came to, and have the cases of changed images looked at again.
+(4) Note what each look came to, and have the cases of changed images looked at again; also where
+    somebody else met the change before, since bytes that match nothing are in no log.
 
 A kill between (3) and (4) loses outcomes, not findings: those are in the match log, and the URL
 is due again when its claim ends. Errors of a server (403, 5xx, timeouts, robots.txt) change
@@ -21,9 +22,16 @@ from crawler.runner import run_crawl
 from crawler.settings import CrawlJob, CrawlSettings
 from delist.intake import IntakeReport
 from delist.recrawl.following import claim, follow
-from delist.recrawl.outcomes import Held, LookOutcome, counts_as, looked, outcome_of
+from delist.recrawl.outcomes import (
+    Held,
+    LookOutcome,
+    counts_as,
+    is_other,
+    looked,
+    outcome_of,
+)
 from delist.settings import RecrawlSettings
-from delist.store import Database, reassessments, recrawls
+from delist.store import Database, cases, reassessments, recrawls
 from delist.store.recrawls import Recrawl
 from indexer.build import Indexer
 
@@ -129,13 +137,13 @@ class Recrawling:
         allow_private_addresses: bool,
     ) -> None:
         before = [self._held(entry) for entry in entries]
-        waiting: list[tuple[Recrawl, str]] = []
+        waiting: list[tuple[Recrawl, str, Held | None]] = []
 
         def on_looked(position: int, code: str | None) -> None:
             entry = entries[position]
             after = self._held(entry)
             outcome = outcome_of(code, before[position], after)
-            waiting.append((entry, outcome))
+            waiting.append((entry, outcome, after))
             if len(waiting) >= _NOTED_AT_ONCE:
                 self._note(waiting, report)
 
@@ -169,18 +177,24 @@ class Recrawling:
         record = self._indexer.find_image(entry.image_url)
         return None if record is None else Held(record.key, record.sha256)
 
-    def _note(self, waiting: list[tuple[Recrawl, str]], report: RecrawlReport) -> None:  # (4)
+    def _note(
+        self, waiting: list[tuple[Recrawl, str, Held | None]], report: RecrawlReport
+    ) -> None:  # (4)
         now = self._clock()
         done = [
-            (looked(entry, outcome, self._settings, now=now), outcome) for entry, outcome in waiting
+            (looked(entry, outcome, self._settings, now=now), outcome, held)
+            for entry, outcome, held in waiting
         ]
         anew: list[str] = []
         with self._database.write() as connection:
-            for entry, outcome in done:
+            for entry, outcome, held in done:
                 recrawls.note(connection, entry)
                 if outcome in {LookOutcome.CHANGED, LookOutcome.MOVED}:
                     anew.append(entry.url_key)
+                case = cases.find(connection, entry.case_id)
+                if case is not None and is_other(held, case.content_sha256):
+                    anew.append(case.image_key)
             reassessments.ask_for_images(connection, anew, reason="looked_again", now=now)
-        for entry, _ in done:
+        for entry, _, _ in done:
             report.count(counts_as(entry, self._settings, now=now))
         waiting.clear()

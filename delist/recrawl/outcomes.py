@@ -55,6 +55,11 @@ def outcome_of(code: str | None, before: Held | None, after: Held | None) -> str
     return LookOutcome.CHANGED
 
 
+def is_other(held: Held | None, content_sha256: str) -> bool:
+    """Say whether other bytes are held now than those that a case is about, hex."""
+    return held is not None and held.sha256.hex() != content_sha256
+
+
 def looked(entry: Recrawl, outcome: str, settings: RecrawlSettings, *, now: datetime) -> Recrawl:
     """Return a URL's place on the schedule after a look."""
     same = outcome == entry.outcome and outcome not in _ANEW

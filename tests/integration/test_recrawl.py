@@ -138,6 +138,22 @@ def test_other_bytes_do_not_lift_what_a_person_confirmed(world: World, site: Sit
     assert not world.results.is_suppressed(url)
 
 
+def test_a_change_that_was_met_before_asks_a_person_too(world: World, site: Site) -> None:
+    """Bytes that match nothing are in no log: who looks again sees what the case is not about."""
+    url = site.put("/a.jpg", third := draw_image(3))
+    suppress(world, [url])
+    world.decide(world.case_of(url), Verdict.NCII)
+    for met in (OTHER, third):
+        world.visit(url, world.delist.indexer.hash_image(met))
+        world.take_in()
+        if met is OTHER:
+            world.decide(world.case_of(url), Verdict.NCII)
+
+    assert counts(recrawl(world, hours=7)) == {"looked": 1, "unchanged": 1}
+    assert world.case_of(url).awaits_person
+    assert world.results.is_suppressed(url)
+
+
 def test_a_killed_crawl_is_made_up_for(world: World) -> None:
     """A child that dies leaves its URLs for later; those of others are not held up meanwhile."""
     killed = False
