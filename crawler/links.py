@@ -19,6 +19,7 @@ DATA_IMAGE = "data:"
 MAX_URL_CHARS = 8192
 _HTML_SPACE = " \t\n\r\f"
 _LINE_BREAKS = re.compile(r"[\t\n\r]")
+_PLACE = re.compile(r"[^?#]*")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _CSS_URL = re.compile(r"url\(\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"')]+))\s*\)", re.IGNORECASE)
 _IMAGE_SUFFIXES = (
@@ -303,6 +304,9 @@ class _Collector:
         if not link or link.startswith("#"):
             return None
         link = _LINE_BREAKS.sub("", link)
+        if "\\" in link:  # which browsers read as a slash, but for query and fragment
+            place = _PLACE.match(link)[0]  # type: ignore[index] # it matches anything
+            link = place.replace("\\", "/") + link[len(place) :]
         if _SCHEME.match(link) and not link.lower().startswith(("http:", "https:")):
             return None  # mailto:, javascript:, blob:
         try:

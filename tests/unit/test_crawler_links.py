@@ -36,6 +36,8 @@ def links_of(html: str, **limits: int) -> PageLinks:
         '<noscript><img src="/a.x"></noscript>',
         '<base href="https://example.com/"><img src="a.x">',
         '<img src="https://EXAMPLE.com:443/a.x#part">',
+        r'<img src="\a.x">',
+        r'<img src="https:\\example.com\dir/..\a.x#\">',
     ],
 )
 def test_images_are_found_wherever_a_page_puts_them(html: str) -> None:
