@@ -9,6 +9,7 @@ all of them where simplejpeg is not installed: it changes the time, nothing else
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 
 import numpy as np
 from PIL import ImageFile, JpegImagePlugin
@@ -86,12 +87,20 @@ def has_many_scans(data: bytes, image: ImageFile.ImageFile) -> bool:
     """
     if not isinstance(image, JpegImagePlugin.JpegImageFile):
         return False
-    components = image.layers
-    header_at = image.fp.tell() - 8 - 2 * components if image.fp is not None else 0
-    is_one = data[header_at : header_at + 2] == _SCAN and data[header_at + 4] == components
-    if is_one and not image.info.get("progressive"):
+    if isinstance(image.fp, BytesIO):
+        data = image.fp.getvalue()  # what was opened may be less than the file (``essentials``)
+    behind = image.fp.tell() if image.fp is not None else 0
+    # A comment before the scan may look like the header of another one: then both count.
+    counts = [n for n in range(1, image.layers + 1) if _ends_scan_header(data, behind, n)]
+    if counts == [image.layers] and not image.info.get("progressive"):
         return False  # all components in one scan: the decoder stops behind it
     return data.count(_SCAN) > MOST_SCANS
+
+
+def _ends_scan_header(data: bytes, end: int, components: int) -> bool:
+    """Say whether the header of a scan of so many components ends at a place."""
+    size = 6 + 2 * components
+    return data.startswith(_SCAN + size.to_bytes(2) + bytes([components]), max(end - size - 2, 0))
 
 
 def has_plain_header(data: bytes) -> bool:
