@@ -52,7 +52,7 @@ def main() -> int:
 def answer(wire: Wire, data: bytes, limits: Limits) -> None:
     """Decode an image and send what it gives."""
     try:
-        for part in decode_here(data, limits):
+        for part in decode_here(data, limits, is_alone=True):
             if isinstance(part, Head):
                 head = Message(Kind.HEAD, part.orientation, 0, 0, part.width, part.height)
                 wire.say(head)

@@ -8,7 +8,8 @@ The policy, in order:
 (3) Formats of large libraries, animations and whatever may take long are decoded in
     a process of their own (``decoders``, docs/adr/0014); the rest here.
 (4) What the decoder raises, whatever it is, becomes a refusal. A truncated file
-    is refused as a whole, but for a JPEG of which half is there: browsers show it.
+    is refused as a whole, but for a JPEG, PNG, GIF or BMP of which half is there: browsers
+    show it.
 (5) Of an animation the first frame and some others count (``frames``).
 (6) Pixels are normalised to RGB (``modes``). Embedded colour profiles are not applied.
 
@@ -21,7 +22,7 @@ from functools import partial
 from PIL import Image, ImageFile
 
 from indexer.errors import ImageRefusedError, Refusal
-from indexer.hashing.formats import JPEG, Format
+from indexer.hashing.formats import BMP, GIF, JPEG, PNG, Format
 from indexer.hashing.frames import frame_count, sampled
 from indexer.hashing.jpeg import (
     LEAST_SHARE,
@@ -36,6 +37,7 @@ from indexer.hashing.opening import (
     as_refusal,
     format_of,
     load,
+    load_what_is_there,
     open_image,
     orientation_of,
 )
@@ -45,6 +47,10 @@ from indexer.hashing.variants import UPRIGHT_ORIENTATION
 HEADER_BYTES = 1024 * 1024
 """Files up to this size are opened in this process. A file may be millions of empty blocks,
 and Pillow takes 1-3 microseconds for each, holding the GIL."""
+
+_SHOWN_IN_PART = (PNG, GIF, BMP)
+"""Beside JPEG. What is left of them only a process of its own can ask Pillow for."""
+_BROKEN = (Refusal.TRUNCATED, Refusal.CORRUPT)
 
 
 def decode(data: bytes, limits: Limits) -> Decoded:
@@ -64,8 +70,16 @@ def decode(data: bytes, limits: Limits) -> Decoded:
                 limits.max_frames > 1 and frame_count(data, image) > 1
             )
         if not is_laborious:
-            yield from _layers(data, image, form, limits)
-            return
+            parts = _layers(data, image, form, limits)
+            try:
+                head = next(parts)
+            except ImageRefusedError as error:
+                if form not in _SHOWN_IN_PART or error.code not in _BROKEN:
+                    raise
+            else:
+                yield head
+                yield from parts
+                return
     from indexer.hashing.decoders import DECODERS  # noqa: PLC0415 - not in the decoding process
 
     yield from DECODERS.decode(data, limits, mime=form.mime)
@@ -76,23 +90,38 @@ def _is_short_to_read(data: bytes, form: Format) -> bool:
     return len(data) <= HEADER_BYTES or (form is JPEG and has_plain_header(data))
 
 
-def decode_here(data: bytes, limits: Limits) -> Decoded:
-    """Do what ``decode`` does, in this process whatever the format."""
+def decode_here(data: bytes, limits: Limits, *, is_alone: bool = False) -> Decoded:
+    """Do what ``decode`` does, in this process whatever the format.
+
+    Args:
+        data: encoded bytes.
+        limits: what they may cost.
+        is_alone: nobody else decodes in this process, so Pillow may be asked to be lenient.
+    """
     form = format_of(data, limits)
     if form.demuxer:
         yield from _video_layers(data, form, limits)
         return
     with as_refusal():
         image = open_image(data, form, max_pixels=limits.max_pixels)
-    yield from _layers(data, image, form, limits)
+    yield from _layers(data, image, form, limits, is_alone=is_alone)
 
 
-def _layers(data: bytes, image: ImageFile.ImageFile, form: Format, limits: Limits) -> Decoded:
+def _layers(
+    data: bytes,
+    image: ImageFile.ImageFile,
+    form: Format,
+    limits: Limits,
+    *,
+    is_alone: bool = False,
+) -> Decoded:
     width, height = image.size
     rest: Refusal | None = None
     with as_refusal():
         count = frame_count(data, image)
-        first, is_partial = _first_frame(data, image, form, max_pixels=limits.max_pixels)
+        first, is_partial = _first_frame(
+            data, image, form, max_pixels=limits.max_pixels, is_alone=is_alone
+        )
         if is_partial:
             rest = Refusal.TRUNCATED
         orientation = orientation_of(image)
@@ -141,7 +170,7 @@ def _video_layers(data: bytes, form: Format, limits: Limits) -> Decoded:
 
 
 def _first_frame(
-    data: bytes, image: ImageFile.ImageFile, form: Format, *, max_pixels: int
+    data: bytes, image: ImageFile.ImageFile, form: Format, *, max_pixels: int, is_alone: bool
 ) -> tuple[ImageFile.ImageFile | Pixels, bool]:
     """Decode the first frame, and say whether a part of it is missing."""
     fast = decode_jpeg(data, image)
@@ -151,6 +180,11 @@ def _first_frame(
         with as_refusal():
             load(image, max_pixels=max_pixels)
     except ImageRefusedError as error:
+        if is_alone and form in _SHOWN_IN_PART and error.code in _BROKEN:
+            part, share = load_what_is_there(data, form, max_pixels=max_pixels)
+            if share < LEAST_SHARE:
+                raise
+            return part, True
         if error.code is not Refusal.TRUNCATED or form is not JPEG:
             raise
         left = what_is_left(data, partial(open_image, form=form, max_pixels=max_pixels))

@@ -59,19 +59,26 @@ def _open_heif(file: BytesIO) -> ImageFile.ImageFile:
     return HeifImageFile(file)  # type: ignore[no-untyped-call]
 
 
+def _open_cursor(file: BytesIO) -> ImageFile.ImageFile:
+    """Read a cursor, which is an icon but for one byte; browsers show either as a picture."""
+    data = file.read()
+    return IcoImagePlugin.IcoImageFile(BytesIO(data[:2] + b"\x01" + data[3:]))
+
+
 _HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
 _VIDEO_EXTRA = "" if importlib.util.find_spec("av") is not None else "video"
 
 
 # Of a JPEG with further pictures (MPO) the JPEG reader gives the first.
 JPEG = Format(mime="image/jpeg", reader=JpegImagePlugin.JpegImageFile)
-_PNG = Format(mime="image/png", reader=PngImagePlugin.PngImageFile)
-_GIF = Format(mime="image/gif", reader=GifImagePlugin.GifImageFile)
+PNG = Format(mime="image/png", reader=PngImagePlugin.PngImageFile)
+GIF = Format(mime="image/gif", reader=GifImagePlugin.GifImageFile)
 _WEBP = Format(mime="image/webp", reader=WebPImagePlugin.WebPImageFile, isolated=True)
 _AVIF = Format(mime="image/avif", reader=AvifImagePlugin.AvifImageFile, isolated=True)
 _TIFF = Format(mime="image/tiff", reader=TiffImagePlugin.TiffImageFile, isolated=True)
-_BMP = Format(mime="image/bmp", reader=BmpImagePlugin.BmpImageFile)
+BMP = Format(mime="image/bmp", reader=BmpImagePlugin.BmpImageFile)
 ICO = Format(mime="image/x-icon", reader=IcoImagePlugin.IcoImageFile)
+CURSOR = Format(mime="image/x-win-cursor", reader=_open_cursor)
 _PGM = Format(mime="image/x-portable-graymap", reader=PpmImagePlugin.PpmImageFile)
 _PPM = Format(mime="image/x-portable-pixmap", reader=PpmImagePlugin.PpmImageFile)
 _PBM = Format(mime="image/x-portable-bitmap", reader=PpmImagePlugin.PpmImageFile)
@@ -94,14 +101,14 @@ SVG = Format(mime="image/svg+xml")
 
 _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"\xff\xd8\xff", JPEG),
-    (b"\x89PNG\r\n\x1a\n", _PNG),
-    (b"GIF87a", _GIF),
-    (b"GIF89a", _GIF),
+    (b"\x89PNG\r\n\x1a\n", PNG),
+    (b"GIF87a", GIF),
+    (b"GIF89a", GIF),
     (b"II*\x00", _TIFF),
     (b"MM\x00*", _TIFF),
     (b"II+\x00", _TIFF),
     (b"MM\x00+", _TIFF),
-    (b"BM", _BMP),
+    (b"BM", BMP),
     (b"\x00\x00\x01\x00", ICO),
     (b"P4", _PBM),
     (b"P5", _PGM),
@@ -122,7 +129,7 @@ _SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"\xd7\xcd\xc6\x9a", _WMF),
     (b"\x01\x00\x09\x00", _WMF),
     (b"8BPS", Format(mime="image/vnd.adobe.photoshop")),
-    (b"\x00\x00\x02\x00", Format(mime="image/x-win-cursor")),
+    (b"\x00\x00\x02\x00", CURSOR),
     (b"icns", Format(mime="image/icns")),
     (b"v/1\x01", Format(mime="image/x-exr")),
     (b"#?RADIANCE", Format(mime="image/vnd.radiance")),
@@ -189,6 +196,9 @@ def _by_brand(data: bytes) -> Format | None:
     box_bytes = min(int.from_bytes(data[:4]), _SVG_SEARCHED)
     major = data[8:12]
     compatible = {data[at : at + 4] for at in range(16, box_bytes, 4)}
-    if major in {b"mif1", b"msf1"} and compatible & {b"avif", b"avis"}:
+    is_avif = bool(compatible & {b"avif", b"avis"})
+    if major in {b"mif1", b"msf1"} and is_avif:
         return _AVIF
-    return _BRANDS.get(major) or (_MP4 if major.startswith(_VIDEO_BRANDS) else None)
+    if found := _BRANDS.get(major) or (_MP4 if major.startswith(_VIDEO_BRANDS) else None):
+        return found
+    return _AVIF if is_avif else None  # browsers ask for no more than one brand among all

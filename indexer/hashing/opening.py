@@ -16,7 +16,8 @@ from io import BytesIO
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from indexer.errors import ImageRefusedError, Refusal
-from indexer.hashing.formats import ICO, SVG, Format, sniff
+from indexer.hashing.essentials import readings
+from indexer.hashing.formats import CURSOR, ICO, SVG, Format, sniff
 from indexer.hashing.variants import UPRIGHT_ORIENTATION
 
 SMALLEST_SIDE = 17
@@ -108,17 +109,28 @@ def open_image(data: bytes, form: Format, *, max_pixels: int) -> ImageFile.Image
         ImageRefusedError: a limit is exceeded.
         Exception: whatever the reader raises; to be called under ``as_refusal``.
     """
-    if form is ICO:
+    if form in {ICO, CURSOR}:
         _check_icon(data, max_pixels=max_pixels)
-    reader = form.reader
-    assert reader is not None  # noqa: S101 - for mypy; format_of refuses
     _read_strictly()
     with _without_warnings():
-        image = reader(BytesIO(data))
+        image = _first_read(data, form)
     check_size(image.size, max_pixels=max_pixels)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiles(image, max_pixels=max_pixels)
     return image
+
+
+def _first_read(data: bytes, form: Format) -> ImageFile.ImageFile:
+    """Read the header in the first of its ways that works; the first error where none does."""
+    reader, failed = form.reader, None
+    assert reader is not None  # noqa: S101 - for mypy; format_of refuses
+    for reading in readings(data, form):
+        try:
+            return reader(BytesIO(reading))
+        except _DECODER_ERRORS as error:
+            failed = failed or error
+    assert failed is not None  # noqa: S101 - there is one way at least
+    raise failed
 
 
 def _read_strictly() -> None:
@@ -141,6 +153,32 @@ def load(image: ImageFile.ImageFile, *, max_pixels: int) -> None:
     else:
         image.load()
     check_size(image.size, max_pixels=max_pixels)
+
+
+def load_what_is_there(
+    data: bytes, form: Format, *, max_pixels: int
+) -> tuple[ImageFile.ImageFile, float]:
+    """Decode a broken file as far as it goes; what is missing is left as it was set aside.
+
+    Only for a process that decodes nothing else meanwhile: Pillow's switch is the process's.
+
+    Returns:
+        The image, and the share of its rows from the first to the last in which there is
+        anything, 0-1. What is there to its end has a share of 1 too.
+
+    Raises:
+        ImageRefusedError: a limit is exceeded.
+        Exception: whatever the reader raises.
+    """
+    image = open_image(data, form, max_pixels=max_pixels)
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        image.load()
+    finally:
+        _read_strictly()
+    check_size(image.size, max_pixels=max_pixels)
+    box = image.getbbox(alpha_only=False)
+    return image, (box[3] - box[1]) / image.height if box else 0.0
 
 
 def check_size(size: tuple[int, int], *, max_pixels: int) -> None:

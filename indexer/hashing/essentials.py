@@ -1,0 +1,156 @@
+"""Encoded images without what their pixels do not depend on, as browsers read them.
+
+Pillow reads all of a file's metadata on the way to its pixels. Where a part of it is broken
+it gives up, and some parts it lets act on the pixels: a text chunk called "interlace", a table
+of transparency behind the image. Browsers pass over such parts and show the picture. So a
+copy could be hidden by one chunk that nobody looks at (docs/adr/0014).
+
+Which parts count, the formats say: PNG 5.6 and 11 (W3C, third edition; out of order, twice or
+with a wrong checksum an ancillary chunk is passed over), ITU T.81 annex B, GIF89a 23-26. What
+a browser makes of each break was looked at in Chromium. Bytes that are no such file come out as
+something that no reader takes for one either.
+"""
+
+import zlib
+from collections.abc import Iterator
+
+from indexer.hashing.formats import GIF, JPEG, PNG, Format
+
+_PNG_SIGNATURE_BYTES, _PNG_HEADER_BYTES, _PNG_SUM_BYTES = 8, 8, 4
+_PNG_PICTURE = (b"IHDR", b"IDAT", b"IEND")
+_PNG_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+_ANIMATION_BYTES, _FRAME_CONTROL_BYTES, _FRAME_NUMBER_BYTES = 8, 26, 4
+_COLOUR_TYPE_AT, _PALETTE = 25, 3
+_TRANSPARENCY_BYTES = {0: 2, 2: 6}
+"""By colour type: grey and RGB name one colour. (A palette has up to a byte for each of its.)"""
+
+_FILL, _SCAN, _COMMENT = 0xFF, 0xDA, 0xFE
+_PARAMETERLESS = frozenset({0x01, *range(0xD0, 0xD8)})
+_APPLICATION = range(0xE0, 0xF0)
+_COLOUR_SEGMENTS = {0xE0: (b"JFIF\0", 14), 0xEE: (b"Adobe", 12)}
+"""What decoders tell the colours by: name and least size, as libjpeg has them."""
+
+_GIF_HEADER_BYTES, _GIF_FRAME_BYTES = 13, 10
+_GIF_TABLE, _GIF_TABLE_SIZE = 0x80, 0x07
+_GIF_EXTENSION, _GIF_FRAME, _GIF_END = 0x21, 0x2C, 0x3B
+_GIF_CONTROL, _GIF_CONTROL_BYTES = b"\x21\xf9\x04", 7
+
+
+def readings(data: bytes, form: Format) -> Iterator[bytes]:
+    """Give the ways in which encoded bytes are to be read; the first that can be opened counts."""
+    if form is PNG:
+        yield essential_png(data)
+        yield essential_png(data, still=True)
+    elif form is GIF:
+        yield essential_gif(data)
+    else:
+        yield data
+        if form is JPEG:
+            yield essential_jpeg(data)
+
+
+def essential_png(data: bytes, *, still: bool = False) -> bytes:
+    """Leave out of a PNG what neither its pixels nor its orientation depend on.
+
+    Args:
+        data: encoded bytes.
+        still: leave the animation out too, where it is broken: a browser shows the first image.
+    """
+    colour = data[_COLOUR_TYPE_AT] if len(data) > _COLOUR_TYPE_AT else 0
+    kept, begun, at = [], 0, _PNG_SIGNATURE_BYTES
+    before: dict[bytes, int] = {}
+    while at + _PNG_HEADER_BYTES <= len(data):
+        name, length = data[at + 4 : at + 8], int.from_bytes(data[at : at + 4])
+        end = at + _PNG_HEADER_BYTES + length + _PNG_SUM_BYTES
+        is_kept = _is_picture(name, length, colour) or (
+            not (still and name in _PNG_ANIMATION)
+            and _is_in_place(name, length, colour, before)
+            and _has_its_sum(data[at + 4 : end])
+        )
+        if not is_kept:
+            kept.append(data[begun:at])
+            begun = end
+        before.setdefault(name, length)
+        at = end
+        if name == b"IEND":
+            break
+    return b"".join((*kept, data[begun:]))
+
+
+def _is_picture(name: bytes, length: int, colour: int) -> bool:
+    return name in _PNG_PICTURE or (name == b"PLTE" and colour == _PALETTE and length > 0)
+
+
+def _is_in_place(name: bytes, length: int, colour: int, before: dict[bytes, int]) -> bool:
+    """Say whether an ancillary chunk counts: of the right size, and where it has to stand."""
+    if name == b"tRNS":
+        if name in before or b"IDAT" in before:
+            return False
+        if colour == _PALETTE:
+            return 0 < length <= before.get(b"PLTE", 0) // 3
+        return length == _TRANSPARENCY_BYTES.get(colour)
+    if name == b"fdAT":
+        return length >= _FRAME_NUMBER_BYTES
+    if name == b"fcTL":
+        return length == _FRAME_CONTROL_BYTES
+    return name not in before and (
+        name == b"eXIf" or (name == b"acTL" and length == _ANIMATION_BYTES)
+    )
+
+
+def _has_its_sum(named: bytes) -> bool:
+    """Check a chunk's sum; of a frame's data nobody does."""
+    content, written = named[:-_PNG_SUM_BYTES], named[-_PNG_SUM_BYTES:]
+    return named.startswith(b"fdAT") or zlib.crc32(content) == int.from_bytes(written)
+
+
+def essential_jpeg(data: bytes) -> bytes:
+    """Leave out of a JPEG's header comments and application segments that change no colour."""
+    kept, at = [data[:2]], 2
+    while (at := data.find(b"\xff", at)) >= 0:
+        while at + 1 < len(data) and data[at + 1] == _FILL:
+            at += 1
+        marker = data[at + 1] if at + 1 < len(data) else _SCAN
+        if marker == _SCAN:
+            kept.append(data[at:])
+            break
+        if marker == 0 or marker in _PARAMETERLESS:
+            at += 2
+            continue
+        end = at + 2 + max(int.from_bytes(data[at + 2 : at + 4]), 2)
+        name, least = _COLOUR_SEGMENTS.get(marker, (b"", len(data)))
+        tells_colours = end - at - 4 >= least and data.startswith(name, at + 4)
+        if tells_colours or (marker != _COMMENT and marker not in _APPLICATION):
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
+
+
+def essential_gif(data: bytes) -> bytes:
+    """Leave out of a GIF all extensions but the whole one that last controls each frame."""
+    at = _GIF_HEADER_BYTES + _table_bytes(data, 10)
+    kept, control = [data[:at]], b""
+    while at < len(data) and data[at] != _GIF_END:
+        start = at
+        if data[at] == _GIF_EXTENSION:
+            at = _behind_blocks(data, at + 2)
+            if data.startswith(_GIF_CONTROL, start):
+                control = data[start : start + _GIF_CONTROL_BYTES] + b"\0"
+        elif data[at] == _GIF_FRAME:
+            at = _behind_blocks(data, at + _GIF_FRAME_BYTES + _table_bytes(data, at + 9) + 1)
+            kept += [control, data[start:at]]
+            control = b""
+        else:
+            at += 1
+    return b"".join((*kept, data[at : at + 1]))
+
+
+def _table_bytes(data: bytes, flags_at: int) -> int:
+    flags = data[flags_at] if flags_at < len(data) else 0
+    return 3 << ((flags & _GIF_TABLE_SIZE) + 1) if flags & _GIF_TABLE else 0
+
+
+def _behind_blocks(data: bytes, at: int) -> int:
+    while at < len(data) and data[at]:
+        at += 1 + data[at]
+    return at + 1

@@ -1,0 +1,211 @@
+"""Broken metadata hides no picture: what browsers pass over changes neither pixels nor outcome."""
+
+import struct
+import zlib
+
+import pytest
+from PIL import ImageFile
+
+from delist.ops.pictures import draw_photo, encode
+from indexer.errors import Refusal
+from indexer.hashing import hash_image
+from indexer.hashing.formats import sniff
+from indexer.hashing.jpeg import MOST_SCANS, has_many_scans
+from indexer.hashing.opening import open_image
+from indexer.model import HashedImage
+
+PHOTO = draw_photo(21, width=200, height=150)
+PNG = encode(PHOTO)
+PALETTE = encode(PHOTO.convert("P"))
+JPEG = encode(PHOTO, "JPEG", quality=90)
+GIF = encode(PHOTO, "GIF")
+AVIF = encode(PHOTO, "AVIF", quality=80, speed=10)
+GIF_HEADER_BYTES = 13 + 3 * 256
+COLOURS = int.from_bytes(PALETTE[PALETTE.index(b"PLTE") - 4 :][:4]) // 3
+CLEAR = bytes(COLOURS)
+
+
+def hashed(data: bytes) -> HashedImage:
+    return hash_image(data, max_bytes=1 << 24, max_pixels=1 << 22)
+
+
+def farthest_bits(one: HashedImage, other: HashedImage) -> int:
+    """The larger distance of the upright hashes of both paths, on white."""
+    left, right = one.rows[0][1], other.rows[0][1]
+    return max(
+        (int.from_bytes(left[at : at + 32]) ^ int.from_bytes(right[at : at + 32])).bit_count()
+        for at in (0, 256)
+    )
+
+
+def chunk(name: bytes, body: bytes, checksum: int | None = None) -> bytes:
+    right = zlib.crc32(name + body)
+    written = right if checksum is None else checksum
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", written)
+
+
+def in_png(added: bytes, *, before: bytes = b"IDAT", png: bytes = PNG) -> bytes:
+    at = png.index(before) - 4
+    return png[:at] + added + png[at:]
+
+
+def in_jpeg(marker: int, body: bytes) -> bytes:
+    return JPEG[:2] + bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body + JPEG[2:]
+
+
+def in_gif(added: bytes) -> bytes:
+    return GIF[:GIF_HEADER_BYTES] + added + GIF[GIF_HEADER_BYTES:]
+
+
+ANCILLARY: dict[str, bytes] = {
+    "a text with a wrong checksum": chunk(b"tEXt", b"a\0b", 0),
+    "a text that unpacks to megabytes": chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 21))),
+    "a profile of megabytes": chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 21))),
+    "a profile cut short": chunk(b"iCCP", b"a"),
+    "sizes cut short": chunk(b"pHYs", b"a"),
+    "primaries cut short": chunk(b"cHRM", b"abc"),
+    "an animation cut short": chunk(b"acTL", b""),
+    "a frame without its animation": chunk(b"fcTL", b""),
+    "frames out of order": chunk(b"acTL", bytes((0, 0, 0, 2, 0, 0, 0, 0)))
+    + chunk(b"fcTL", struct.pack(">IIIIIHHBB", 9, 200, 150, 0, 0, 1, 1, 0, 0)),
+    "frames that do not fit": chunk(b"acTL", bytes((0, 0, 0, 2, 0, 0, 0, 0)))
+    + chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 900, 150, 0, 0, 1, 1, 0, 0)),
+    "a colour of the wrong size": chunk(b"tRNS", b"\0"),
+    "a colour with a wrong checksum": chunk(b"tRNS", bytes(6), 0),
+    **{
+        f'a text called "{name}"': chunk(b"tEXt", name.encode() + b"\x001")
+        for name in ("interlace", "transparency", "bbox", "default_image")
+    },
+}
+
+
+@pytest.mark.parametrize("what", ANCILLARY)
+def test_ancillary_chunks_hide_no_png(what: str) -> None:
+    """A browser passes over them, wherever they are broken; so the hashes stay the same."""
+    image = hashed(in_png(ANCILLARY[what]))
+
+    assert image.rows == hashed(PNG).rows
+    assert image.incomplete is None
+
+
+@pytest.mark.parametrize(
+    "png",
+    [
+        in_png(chunk(b"tRNS", CLEAR), before=b"IEND", png=PALETTE),
+        in_png(chunk(b"tRNS", CLEAR), before=b"PLTE", png=PALETTE),
+        in_png(chunk(b"tRNS", b"\xff") + chunk(b"tRNS", CLEAR), png=PALETTE),
+        in_png(chunk(b"tRNS", CLEAR + CLEAR), png=PALETTE),
+        in_png(chunk(b"tRNS", CLEAR, 0), png=PALETTE),
+    ],
+    ids=["behind the image", "before the palette", "twice", "too long", "wrong checksum"],
+)
+def test_transparency_that_browsers_ignore_blanks_nothing(png: bytes) -> None:
+    """A table that makes all colours transparent counts only in its place, once, and whole."""
+    assert hashed(png).rows == hashed(PALETTE).rows
+
+
+def test_transparency_in_its_place_still_counts() -> None:
+    """A palette whose colours are all transparent shows its background alone."""
+    assert hashed(in_png(chunk(b"tRNS", CLEAR), png=PALETTE)).quality == 0
+
+
+@pytest.mark.parametrize(
+    "jpeg",
+    [
+        in_jpeg(0xE0, b"JFIF"),
+        in_jpeg(0xE2, b"ICC_PROFILE\0"),
+        in_jpeg(0xED, b"Photoshop 3.0\x008BIM\3\xed"),
+        in_jpeg(0xEE, b"Adobe"),
+        JPEG[:2] + b"\xff\x01" + JPEG[2:],
+    ],
+    ids=["JFIF", "profile", "Photoshop", "Adobe", "parameterless"],
+)
+def test_segments_cut_short_hide_no_jpeg(jpeg: bytes) -> None:
+    """A decoder passes over application segments that are too short to say anything."""
+    image = hashed(jpeg)
+
+    assert image.rows == hashed(JPEG).rows
+    assert image.incomplete is None
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "RGB"])
+def test_what_tells_the_colours_of_a_jpeg_is_kept(mode: str) -> None:
+    """Without its Adobe segment a JPEG has other colours."""
+    whole = encode(PHOTO.convert(mode), "JPEG", quality=90, keep_rgb=mode == "RGB")
+    broken = whole[:2] + b"\xff\xe0\x00\x06JFIF" + whole[2:]
+
+    assert hashed(broken).rows == hashed(whole).rows
+
+
+@pytest.mark.parametrize(
+    "gif",
+    [
+        in_gif(b"\x21\xf9\x00"),
+        in_gif(b"\x21\xf9\x01\x00\x00"),
+        in_gif(b"\x21\xff\x00"),
+        in_gif(b"\x21\xff\x0bNETSCAPE2.0\x00"),
+        in_gif(b"\x21\x77\x03abc\x00"),
+    ],
+    ids=["empty control", "short control", "empty application", "empty loop", "unknown"],
+)
+def test_odd_extensions_hide_no_gif(gif: bytes) -> None:
+    """What follows an extension's last block is the next block, however short it was."""
+    assert hashed(gif).rows == hashed(GIF).rows
+
+
+def test_any_brand_makes_an_avif() -> None:
+    """Browsers look for the brand among all, not only in the first place."""
+    other = AVIF[:8] + b"miaf" + AVIF[12:]
+
+    assert hashed(other).rows == hashed(AVIF).rows
+    assert hashed(other).mime == "image/avif"
+
+
+def test_a_cursor_is_an_icon() -> None:
+    """Browsers show both as pictures; one byte tells them apart."""
+    icon = encode(PHOTO.resize((64, 64)), "ICO", sizes=[(64, 64)])
+    cursor = icon[:2] + b"\x02" + icon[3:]
+
+    assert hashed(cursor).rows == hashed(icon).rows
+    assert hashed(cursor).mime == "image/x-win-cursor"
+
+
+@pytest.mark.parametrize(("form", "cut_bytes"), [("PNG", 400), ("GIF", 200), ("BMP", 2000)])
+def test_a_cut_file_is_hashed_as_far_as_it_goes(form: str, cut_bytes: int) -> None:
+    """A browser shows the rows that are there; a match of them waits for a person."""
+    whole = encode(PHOTO, form)
+    image = hashed(whole[:-cut_bytes])
+
+    assert image.is_partial
+    assert image.incomplete is Refusal.TRUNCATED
+    assert farthest_bits(image, hashed(whole)) <= 24
+
+
+def test_a_wrong_sum_of_the_pixels_hides_no_png() -> None:
+    """Decoders check the sum behind the last row, when all rows are there."""
+    at = PNG.index(b"IDAT")
+    size = int.from_bytes(PNG[at - 4 : at])
+    body = bytearray(PNG[at + 4 : at + 4 + size])
+    body[-1] ^= 1
+    image = hashed(PNG[: at - 4] + chunk(b"IDAT", bytes(body)) + PNG[at + 8 + size :])
+
+    assert image.is_partial
+    assert farthest_bits(image, hashed(PNG)) <= 10
+
+
+def test_a_comment_is_no_scan_header() -> None:
+    """What looks like a scan of all components, before one of a single one, is not believed."""
+    usual = encode(PHOTO.convert("CMYK"), "JPEG")
+    at = usual.index(b"\xff\xda")
+    comment = b"\xff\xfe\x00\x08" + b"\xff\xda\x00\x0e\x04\x00"
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+    bomb = usual[:at] + comment + scan * (MOST_SCANS + 1) + b"\xff\xd9"
+
+    assert has_many_scans(bomb, opened(bomb))
+    assert not has_many_scans(usual, opened(usual))
+
+
+def opened(data: bytes) -> ImageFile.ImageFile:
+    form = sniff(data)
+    assert form is not None
+    return open_image(data, form, max_pixels=1 << 22)
