@@ -153,16 +153,18 @@ class Scanner:
     def signals(self, *, after: int = 0) -> tuple[int, Digests, Keys]:
         """Copy the live signals of pictures that the log adds behind a number, or all.
 
+        All too where the log no longer reaches back so far: its old entries are forgotten.
+
         Returns:
             Number of the log that they stand at, digests uint8[n, 32], keys uint8[n, 16].
         """
-        if not after:
-            return self._lookup.views.everything()
         with self._store.read() as txn:
-            version = self._store.signals.version(txn)
-            view, _files = self._added_between(txn, after, max(after, version))
-        assert view.digests is not None  # noqa: S101 - a view of some signals holds them
-        return version, view.digests, view.parts[0].keys
+            if after and self._store.signals.log.reaches_back(txn, after):
+                version = self._store.signals.version(txn)
+                view, _files = self._added_between(txn, after, max(after, version))
+                assert view.digests is not None  # noqa: S101 - a view of some signals holds them
+                return version, view.digests, view.parts[0].keys
+        return self._lookup.views.everything()
 
     def confirm(self, image_keys: Sequence[bytes], *, now: datetime) -> tuple[int, int]:
         """Compare images that were found elsewhere, as they are stored here, with all signals.

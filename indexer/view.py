@@ -197,6 +197,9 @@ class SignalViews:
             return self._store.signals.version(txn), *self._read_column(txn)
 
     def _load(self, txn: lmdb.Transaction, version: int) -> SignalView:
+        if not self._store.signals.log.reaches_back(txn, self._followed):
+            # Nobody asked here for longer than entries are kept: what they added is not known.
+            self._base = self._before = None
         base = self._chosen_base(txn, version)
         if base is not self._base or self._followed > version:
             self._before = self._base if self._base and self._base.is_mapped else None

@@ -42,6 +42,11 @@ class EventLog(Generic[EventT]):
             for _, raw in zip(range(limit), cursor.iternext(keys=False), strict=False):
                 yield self._codec.decode(raw)
 
+    def reaches_back(self, txn: lmdb.Transaction, sequence: int) -> bool:
+        """Say whether all entries that ever followed ``sequence`` are still there."""
+        with txn.cursor(db=self._db) as cursor:
+            return not cursor.first() or int.from_bytes(cursor.key()) <= sequence + 1
+
     def forget(self, txn: lmdb.Transaction, *, up_to: int, before: datetime, limit: int) -> int:
         """Drop the oldest entries; returns how many.
 

@@ -383,6 +383,22 @@ def _read_for_ever(folder: Path, results: Connection) -> None:
         results.send(("right", looked))
 
 
+def test_a_view_outlives_what_the_log_forgets(store: Store, tmp_path: Path) -> None:
+    """A process that nobody asked meanwhile finds what was added in forgotten entries too."""
+    views = views_of(store, tmp_path / "index")
+    put(store, range(3))
+    views.newest()
+    put(store, range(3, 6), at=2000)
+    with store.write() as txn:
+        assert store.signals.log.forget(txn, up_to=5, before=NOW + timedelta(days=1), limit=9) == 5
+    held = live(store)
+    queries = queries_near(range(6))
+
+    assert answers(views.newest().find(queries, threshold_bits=31), held) == brute_force(
+        queries, held, 31
+    )
+
+
 def test_readers_see_whole_states_while_a_writer_works(tmp_path: Path) -> None:
     """Every answer equals the state that its transaction sees, across publications."""
     folder = tmp_path / "data"

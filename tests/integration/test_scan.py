@@ -4,6 +4,7 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -521,6 +522,22 @@ def scan(store, kind, deadly, moment):
     arguments = dict(resume=True) if kind == "full" else dict()
     return getattr(scanner, kind)(now=NOW, on_progress=on_progress, **arguments)
 """
+
+
+def test_signals_that_the_log_has_forgotten_are_all_signals(store: Store) -> None:
+    """Whoever asks for what came after a forgotten entry gets everything, not less than it."""
+    add_signals(store, SIGNALS[:3])
+    with store.write() as txn:
+        assert store.signals.log.forget(txn, up_to=2, before=NOW + timedelta(days=1), limit=9) == 2
+    add_signals(store, SIGNALS[3:4])
+
+    def keys_after(number: int) -> set[bytes]:
+        version, _digests, keys = make_scanner(store).signals(after=number)
+        assert version == 4
+        return {key.tobytes() for key in keys}
+
+    assert keys_after(1) == keys_after(0) == {key_of(store, digest) for digest in SIGNALS[:4]}
+    assert keys_after(2) == {key_of(store, digest) for digest in SIGNALS[2:4]}
 
 
 @pytest.fixture(scope="module")
