@@ -3,7 +3,7 @@
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -34,8 +34,9 @@ class Run:
     Attributes:
         began, heard, asked: seconds of a clock that nobody sets: when it began, when it last
             asked whether to stop, when it was asked to stop by us for taking too long.
-        noted: whether it is on record that it runs.
+        noted: whether it is on record that it runs, or will be.
         requested: whether somebody asked for it.
+        over: whether its call has ended.
     """
 
     job: Job
@@ -45,6 +46,7 @@ class Run:
     asked: float | None = None
     noted: bool = False
     requested: bool = False
+    over: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
 
     def stopped(self) -> bool:
@@ -66,9 +68,16 @@ class Runs:
         self._recorded: dict[str, float] = {}
         self.states: dict[str, JobState] = {}
 
-    def open(self) -> None:
-        """Begin anew: load what is on record; what its process did not end was cut off."""
+    def open(self, known: Collection[str] | None = None) -> None:
+        """Begin anew: load what is on record; what its process did not end was cut off.
+
+        Args:
+            known: ids of all jobs that there are: of others nothing is kept, or what failed
+                before it was taken out of the configuration would fail for ever.
+        """
         with self._database.write() as connection:
+            if known is not None:
+                jobs.drop_others(connection, known)
             cut = jobs.end_all(connection)
             self.states = jobs.every(connection)
         for job_id in cut:
@@ -93,12 +102,20 @@ class Runs:
             return self._changed.wait_for(lambda: not self._under_way, timeout_s)
 
     def request(self, job_id: str) -> bool:
-        """Note that the next run is the one somebody asked for; False while one is under way."""
+        """Note that the next run is the one somebody asked for; False if that is known.
+
+        And while one is under way, which began before it was asked for.
+        """
         with self._changed:
             if job_id in self._under_way or job_id in self._requested:
                 return False
             self._requested.add(job_id)
             return True
+
+    def is_awaited(self, job_id: str) -> bool:
+        """Say whether somebody asked for a run that has not begun."""
+        with self._changed:
+            return job_id in self._requested and job_id not in self._under_way
 
     def run(self, job: Job, next_run: Callable[[Outcome], datetime | None] = _never) -> None:
         """Run one job; what fails is logged, and its next run starts afresh.
@@ -116,6 +133,7 @@ class Runs:
             self._under_way[job.id] = run
         try:
             outcome, error, basis = _call(run)
+            run.over = True
             self._record(run, self._ended(run, outcome, error, basis, next_run(outcome)))
         finally:
             with self._changed:
@@ -123,12 +141,17 @@ class Runs:
                 self._changed.notify_all()
 
     def note_long(self) -> None:
-        """Put on record what has been running for a while."""
+        """Put on record what has been running for a while; waits for nobody who writes."""
         for run in self.under_way():
             if not run.noted and time.monotonic() - run.began > _LONG_RUN_S:
                 run.noted = True
-                state = self.states.get(run.job.id, JobState(id=run.job.id))
-                self._write(replace(state, running_since=run.began_at), request=False)
+                threading.Thread(target=self._note_running, args=(run,), daemon=True).start()
+
+    def _note_running(self, run: Run) -> None:
+        state = self.states.get(run.job.id, JobState(id=run.job.id))
+        self._write(replace(state, running_since=run.began_at), request=False)
+        if run.over:  # its end may have been written before
+            self._write(self.states.get(run.job.id, state), request=False)
 
     def note_hung(self, run: Run) -> None:
         """Put on record that a run hangs."""

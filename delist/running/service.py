@@ -121,7 +121,7 @@ class Service:
         _log.info("service.leading")
         table = self._work.jobs()
         runs = Runs(self._delist.database, self._delist.clock)
-        runs.open()
+        runs.open(table)
         scheduler = _scheduler(table, runs)
         look = Watch(
             table=table,

@@ -94,8 +94,12 @@ class Watch:
         except DelistError:
             return  # whatever is wrong with the store, the jobs say so
         for job_id in asked:
-            if job_id in self._table and self._runs.request(job_id):
+            if job_id not in self._table:
+                continue
+            if self._runs.request(job_id):
                 _log.info("job.requested", job=job_id)
+            # At every look: where the run before is just ending, the scheduler leaves one out.
+            if self._runs.is_awaited(job_id):
                 self._scheduler.modify_job(job_id, next_run_time=datetime.now(UTC))
 
 

@@ -3,10 +3,11 @@
 Job ids hold names of sinks at most; nothing here is about a person.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from delist.store.tables import jobs
 
@@ -85,6 +86,11 @@ def asked(connection: Connection) -> list[str]:
     """Load the ids of jobs that somebody asked for."""
     chosen = select(jobs.c.id).where(jobs.c.requested_at.is_not(None)).order_by(jobs.c.id)
     return list(connection.scalars(chosen))
+
+
+def drop_others(connection: Connection, known: Iterable[str]) -> None:
+    """Forget the jobs that there are no more."""
+    connection.execute(delete(jobs).where(jobs.c.id.not_in(list(known))))
 
 
 def end_all(connection: Connection) -> list[str]:

@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import select
 
 from delist.build import Delist
@@ -16,6 +18,7 @@ from delist.running.jobs import Job, Kind, Stopped
 from delist.running.leader import Leader, leads_somewhere
 from delist.running.runs import Runs
 from delist.running.service import End, Service
+from delist.running.watching import Verdict, Watch
 from delist.running.work import Work
 from delist.settings import DatabaseSettings, JobSettings
 from delist.store import Database, jobs, leases
@@ -298,3 +301,89 @@ def test_what_a_killed_process_did_not_end_is_on_record(tmp_path: Path) -> None:
 
     found = runs.states["scan"]
     assert (found.outcome, found.failures, found.running_since) == ("cut_off", 1, None)
+
+
+def test_whoever_writes_for_long_does_not_keep_it_from_ending(tmp_path: Path, world: World) -> None:
+    """Not even what is to be put on record; and in the end nothing is said to run any more."""
+    began = threading.Event()
+
+    def slow(stopped: Stopped) -> bool:
+        began.set()
+        while not stopped():
+            time.sleep(0.01)
+        return False
+
+    settings = replace(world.delist.settings, jobs=QUICK)
+    delist = Delist(settings, clock=world.clock)
+    delist.__dict__ |= {"indexer": world.delist.indexer, "database": world.delist.database}
+    service = Service(delist, work=Rows(world, row("slow", Kind.SCANS, slow)))
+    ended: list[End] = []
+    running = threading.Thread(target=lambda: ended.append(service.run()))
+    running.start()
+    assert began.wait(WITHIN_S)
+    with Database(tmp_path / "data") as other, other.write():
+        time.sleep(2.7)  # it has been running for long by now: that is to be put on record
+        service.stop()
+        running.join(5)
+        assert ended == [End.CUT_OFF]
+
+    def state() -> jobs.JobState | None:
+        with world.delist.database.read() as connection:
+            return jobs.every(connection).get("slow")
+
+    wait_until(lambda: (found := state()) is not None and found.outcome == "stopped")
+    wait_until(lambda: (found := state()) is not None and found.running_since is None)
+
+
+def test_what_is_asked_for_is_asked_of_the_scheduler_until_it_begins(world: World) -> None:
+    """It leaves a run out where the one before is just ending: the next would be a week away."""
+    database, far = world.delist.database, datetime(2099, 1, 1, tzinfo=UTC)
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.start(paused=True)
+    leader, runs = Leader(database, QUICK), Runs(database, world.clock)
+    rare = row("rare", Kind.SCANS, lambda _stopped: True, interval_s=9e9)
+    look = Watch(
+        table={"rare": rare},
+        runs=runs,
+        scheduler=scheduler,
+        leader=leader,
+        database=database,
+        stop_s=1,
+    ).look
+    assert leader.take()
+    runs.open({"rare"})
+    with database.write() as connection:
+        jobs.ask(connection, "rare", now=world.clock())
+    for _ in range(2):
+        scheduler.add_job(runs.under_way, "date", run_date=far, id="rare", replace_existing=True)
+        assert look() is Verdict.WELL
+        assert scheduler.get_job("rare").next_run_time < far
+
+    runs.run(rare)
+
+    scheduler.modify_job("rare", next_run_time=far)
+    assert look() is Verdict.WELL
+    assert scheduler.get_job("rare").next_run_time == far
+    scheduler.shutdown()
+    leader.release()
+
+
+def test_a_job_that_there_is_no_more_fails_no_more(world: World) -> None:
+    """A sink or a folder of backups that was taken out of the configuration alarms nobody."""
+    database = world.delist.database
+    with database.write() as connection:
+        for name in ("backup", "sink-old", "rare"):
+            jobs.note(connection, jobs.JobState(id=name, outcome="failed", failures=5))
+    service = Service(world.delist, work=Rows(world, row("rare", Kind.SCANS, lambda _s: True)))
+    running = threading.Thread(target=service.run)
+    running.start()
+
+    def failing() -> dict[str, int]:
+        with database.read() as connection:
+            return {state.id: state.failures for state in jobs.every(connection).values()}
+
+    try:
+        wait_until(lambda: failing() == {"rare": 0})
+    finally:
+        service.stop()
+        running.join()
