@@ -25,6 +25,7 @@ from delist import access, emission
 from delist.appeal_record import Appeal, AppealState, Asks, Party, Step, after, can_be_asked
 from delist.appeals.desk import AppealDesk, checked_url
 from delist.errors import AccessError, TriesUsedError, UsageError
+from delist.reporting import is_told_of, signals_behind
 from delist.site_proof import SiteFetch, find_proof, places
 from delist.sites import site_of
 from delist.store import appeals as table
@@ -159,7 +160,7 @@ def open_for_holder(
             raise AccessError(_NO_FIT)
         live = {key.hex() for key, is_live in signals.items() if is_live}
         case = desk.case_at(connection, txn, image_url)
-        if case is None or live.isdisjoint(m.signal_key for m in case.active_matches):
+        if case is None or not is_told_of(case, signals_behind(connection, sorted(live))):
             raise UsageError("no image of this case has this address")
         if not can_be_asked(asks, case.state):
             state = "is not away from results" if asks is Asks.LIFT else "was not dismissed"

@@ -21,6 +21,8 @@ from delist.reporting.survivor import (
     SurvivorReport,
     as_html,
     as_json,
+    is_told_of,
+    signals_behind,
     survivor_report,
 )
 
@@ -32,7 +34,9 @@ __all__ = [
     "as_html",
     "as_json",
     "defang",
+    "is_told_of",
     "language",
     "refang",
+    "signals_behind",
     "survivor_report",
 ]

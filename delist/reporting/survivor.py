@@ -7,6 +7,7 @@ ended is told just that: what other people reported is not its holder's to know.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -164,9 +165,9 @@ def survivor_report(
         compared = sum(map(_is_compared, found_signals))
         reported_here = any(s is not None and s.feed == DIRECT_FEED for s in found_signals)
         with database.read() as connection:
-            # Also what only a hash of ours finds, which stands because of them (giving_back).
-            behind = [*live, *submissions.derived_from(connection, live)]
-            found = _cases_of(cases.supported_by(connection, behind), set(behind))
+            behind = signals_behind(connection, live)
+            candidates = cases.supported_by(connection, behind)
+            found = [case for case in candidates if is_told_of(case, behind)]
             status = _statuses(connection, found, store.signals.case_key(case_ref).hex())
             hidden = {
                 case.id: emission.hidden_since(ledger.of_case(connection, case.id), case.image_url)
@@ -272,17 +273,24 @@ def _is_compared(signal: Signal | None) -> bool:
     return signal is not None and signal.kind in MATCHED_KINDS
 
 
-def _cases_of(candidates: Sequence[Case], live: set[str]) -> list[Case]:
-    """Keep the cases that a live signal still stands behind, or because of which they are kept."""
-    return [
-        case
-        for case in candidates
-        if any(
-            match.signal_key in live
-            and (match.support is Support.ACTIVE or _is_kept_for(case, match))
-            for match in case.matches
-        )
-    ]
+def is_told_of(case: Case, signals: AbstractSet[str]) -> bool:
+    """Say whether the holder of some live signals, hex keys, is told of a case.
+
+    One of them stands behind it, or it is kept away because of one.
+    """
+    return any(
+        match.signal_key in signals
+        and (match.support is Support.ACTIVE or _is_kept_for(case, match))
+        for match in case.matches
+    )
+
+
+def signals_behind(connection: Connection, live: Sequence[str]) -> set[str]:
+    """Return live signals of a case reference, hex keys, and hashes of ours that they lead to.
+
+    What only a hash of ours finds stands because of them (``feedback.giving_back``).
+    """
+    return {*live, *submissions.derived_from(connection, live)}
 
 
 def _is_kept_for(case: Case, match: CaseMatch) -> bool:

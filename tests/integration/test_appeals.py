@@ -526,6 +526,19 @@ def test_a_survivor_asks_to_lift(world: World, finding: Finding, *, suppressed: 
     assert world.results.is_suppressed(URL) is suppressed
 
 
+def test_a_survivor_asks_about_what_is_kept_away(world: World) -> None:
+    """What their report lists can be asked about, also where other bytes are there by now."""
+    show_image(world, URL)
+    world.decide(world.case_of(URL), Verdict.NCII)
+    world.visit(URL, image_near(name="a landscape"))
+    world.take_in()
+    assert report(world).delisted == 1
+
+    decide(world, survivor(world, asks=Asks.LIFT), Finding.OVERTURNED)
+
+    assert not world.results.is_suppressed(URL)
+
+
 def test_a_survivor_needs_reference_and_code(world: World, desk: AppealDesk) -> None:
     """Wrong code, no code and unknown reference are refused in the same words."""
     dismissed(world)
