@@ -26,6 +26,7 @@ class RetentionReport:
         records: of the ledger, whose payloads were erased with those cases.
         cases_waiting: withdrawn cases that have to wait: for an appeal, a consumer, a feed.
         appeals: decided ones whose contact and text went.
+        unproved: appeals whose time to be proved is over; nothing of them stays.
         access_codes: of case references that nothing live is behind.
         feedback: words to feeds that were sent.
         match_log, signal_log: entries.
@@ -37,6 +38,7 @@ class RetentionReport:
     records: int
     cases_waiting: int
     appeals: int
+    unproved: int
     access_codes: int
     feedback: int
     match_log: int
@@ -80,6 +82,7 @@ def run(
         records=ended.records,
         cases_waiting=ended.waiting,
         appeals=contacts.erase_appeals(database, before=before(kept.appeal_days), dry_run=dry_run),
+        unproved=contacts.drop_unproved(database, now=now, dry_run=dry_run),
         access_codes=contacts.drop_codes(
             store, database, before=before(kept.access_code_days), dry_run=dry_run, stopped=stopped
         ),

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, delete, func, or_, select, update
 
 from delist.appeal_record import AppealState
 from delist.store import Database
+from delist.store.appeals import lapsed
 from delist.store.tables import access_codes, appeals
 from indexer.store import Store
 
@@ -29,6 +30,11 @@ def erase_appeals(database: Database, *, before: datetime, dry_run: bool) -> int
     )
     blank = {"contact": "", "statement": "", "proof_hash": "", "proved_for": ""}
     return _change(database, chosen, appeals, update(appeals).values(blank), dry_run=dry_run)
+
+
+def drop_unproved(database: Database, *, now: datetime, dry_run: bool) -> int:
+    """Drop appeals whose time to be proved is over, with contact and text; returns how many."""
+    return _change(database, lapsed(now), appeals, delete(appeals), dry_run=dry_run)
 
 
 def drop_codes(

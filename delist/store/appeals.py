@@ -5,7 +5,17 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from delist.appeal_record import Appeal, AppealState, Asks, Party
 from delist.errors import UnknownAppealError
@@ -115,8 +125,8 @@ def cases_asked_to_keep(connection: Connection, case_key: str, case_ids: Iterabl
 
 def drop_unproved(connection: Connection, party_key: str, *, now: datetime, most: int) -> None:
     """Forget appeals whose time to be proved is over, and the oldest of a site beyond ``most``."""
+    connection.execute(delete(appeals).where(lapsed(now)))
     waiting = appeals.c.state == AppealState.AWAITING_PROOF.value
-    connection.execute(delete(appeals).where(waiting, appeals.c.deadline_at <= now))
     surplus = list(
         connection.scalars(
             select(appeals.c.id)
@@ -127,6 +137,11 @@ def drop_unproved(connection: Connection, party_key: str, *, now: datetime, most
     )
     if surplus:
         connection.execute(delete(appeals).where(appeals.c.id.in_(surplus)))
+
+
+def lapsed(now: datetime) -> ColumnElement[bool]:
+    """Say of an appeal whether its time to be proved is over."""
+    return and_(appeals.c.state == AppealState.AWAITING_PROOF.value, appeals.c.deadline_at <= now)
 
 
 def blind_reviewers(connection: Connection, case_id: str, *, content_sha256: str) -> set[str]:

@@ -195,14 +195,17 @@ def snapshot(world: World) -> list[tuple[object, list[tuple[object, ...]]]]:
 
 
 def test_contacts_of_appeals_go_after_their_days(world: World) -> None:
-    """Contact and text; what was asked and what came of it stay with the case."""
+    """Contact and text; what was asked and what came of it stay with the case.
+
+    Of what nobody proved in time nothing stays, whether or not anybody appeals again.
+    """
     world.offer(OURS, cases={REF: "Received"})
     world.visit(URL, image_near({OURS: 3}))
     world.settle()
     world.decide(world.case_of(URL), Verdict.NOT_NCII)
     case = world.case_of(URL)
     with world.delist.database.write() as connection:
-        for number, state in enumerate(("upheld", "open", "no_record")):
+        for number, state in enumerate(("upheld", "open", "no_record", "awaiting_proof")):
             decided_at = world.clock() if state == "upheld" else None
             values = {
                 "id": f"{number:032x}", "party": "survivor", "asks": Asks.KEEP.value,
@@ -214,7 +217,9 @@ def test_contacts_of_appeals_go_after_their_days(world: World) -> None:
             }  # fmt: skip
             connection.execute(appeals.insert().values(values))
     world.clock.advance(days=179)
-    assert world.delist.retain().appeals == 0
+    assert world.delist.retain(dry_run=True).unproved == 1
+    report = world.delist.retain()
+    assert (report.appeals, report.unproved) == (0, 1)
     world.clock.advance(days=2)
 
     assert world.delist.retain().appeals == 2
