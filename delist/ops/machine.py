@@ -6,15 +6,17 @@ forbids (config/deploy/systemd); a process that was started by hand has neither.
 
 import resource
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from delist.settings import DelistSettings
 
 _GIB = 1024**3
 _LOW_DISK_BYTES = 2 * _GIB
 _OTHERS = 0o077
+_FOR_ANYBODY = frozenset({"ca_file"})
 _SWAPS = Path("/proc/swaps")
 
 
@@ -66,12 +68,21 @@ def _private(data_dir: Path, settings: DelistSettings) -> Iterator[Path]:
     yield from sorted((data_dir / "secrets").rglob("*"))
     yield from sorted(data_dir.glob("delist.sqlite3*"))
     yield from sorted((data_dir / "store").glob("*"))
-    yield from (
-        path
-        for path in (settings.database.url_file, settings.oidc.client_secret_file)
-        if path is not None
-    )
+    for part in (
+        settings.database, settings.oidc, settings.backup, settings.queue, settings.frontier,
+    ):  # fmt: skip
+        values = {each.name: getattr(part, each.name) for each in fields(part)}
+        yield from _secret_files(values, Path())
+    for sink in settings.sinks:
+        yield from _secret_files(sink.values, sink.base_dir)
     for feed in settings.indexer.feeds:
         if feed.subscription_key_file is not None:
             yield feed.subscription_key_file
         yield from feed.function_key_files.values()
+
+
+def _secret_files(values: Mapping[str, Any], base_dir: Path) -> Iterator[Path]:
+    """Iterate over the files of keys and passwords that a table names."""
+    for name, value in values.items():
+        if name.endswith("_file") and name not in _FOR_ANYBODY and value:
+            yield base_dir / str(value)
