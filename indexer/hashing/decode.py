@@ -29,6 +29,7 @@ from indexer.hashing.jpeg import (
     decode_jpeg,
     has_many_scans,
     has_plain_header,
+    what_came_before,
     what_is_left,
 )
 from indexer.hashing.modes import Pixels, flattened, packed
@@ -48,9 +49,11 @@ HEADER_BYTES = 1024 * 1024
 """Files up to this size are opened in this process. A file may be millions of empty blocks,
 and Pillow takes 1-3 microseconds for each, holding the GIL."""
 
-_SHOWN_IN_PART = (PNG, GIF, BMP)
-"""Beside JPEG. What is left of them only a process of its own can ask Pillow for."""
-_BROKEN = (Refusal.TRUNCATED, Refusal.CORRUPT)
+_SHOWN_IN_PART = {
+    Refusal.TRUNCATED: (PNG, GIF, BMP),
+    Refusal.CORRUPT: (PNG, GIF, BMP, JPEG),
+}
+"""What is left of them only a process of its own can ask Pillow for. Of cut JPEG files any can."""
 
 
 def decode(data: bytes, limits: Limits) -> Decoded:
@@ -74,7 +77,7 @@ def decode(data: bytes, limits: Limits) -> Decoded:
             try:
                 head = next(parts)
             except ImageRefusedError as error:
-                if form not in _SHOWN_IN_PART or error.code not in _BROKEN:
+                if form not in _SHOWN_IN_PART.get(error.code, ()):
                     raise
             else:
                 yield head
@@ -180,18 +183,26 @@ def _first_frame(
         with as_refusal():
             load(image, max_pixels=max_pixels)
     except ImageRefusedError as error:
-        if is_alone and form in _SHOWN_IN_PART and error.code in _BROKEN:
-            part, share = load_what_is_there(data, form, max_pixels=max_pixels)
-            if share < LEAST_SHARE:
-                raise
-            return part, True
-        if error.code is not Refusal.TRUNCATED or form is not JPEG:
-            raise
-        left = what_is_left(data, partial(open_image, form=form, max_pixels=max_pixels))
-        if left is None or left.share < LEAST_SHARE:
-            raise
-        return left.image, not left.is_whole
+        if error.code is Refusal.TRUNCATED and form is JPEG:
+            left = what_is_left(data, partial(open_image, form=form, max_pixels=max_pixels))
+            if left is not None and left.share >= LEAST_SHARE:
+                return left.image, not left.is_whole
+        elif is_alone and form in _SHOWN_IN_PART.get(error.code, ()):
+            part = _part_of(data, form, max_pixels=max_pixels)
+            if part is not None:
+                return part, True
+        raise
     return image, False
+
+
+def _part_of(data: bytes, form: Format, *, max_pixels: int) -> ImageFile.ImageFile | None:
+    """Decode a broken file as far as it goes, in a process of its own; None for too little."""
+    image, share = load_what_is_there(data, form, max_pixels=max_pixels)
+    if share >= LEAST_SHARE:
+        return image
+    if form is JPEG:
+        return what_came_before(data, partial(open_image, form=form, max_pixels=max_pixels))
+    return None
 
 
 def _on_backgrounds(

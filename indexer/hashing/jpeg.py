@@ -7,9 +7,11 @@ and grey, any warning of the decoder, a header that the two read differently, an
 all of them where simplejpeg is not installed: it changes the time, nothing else.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 
 import numpy as np
 from PIL import ImageFile, JpegImagePlugin
@@ -151,4 +153,31 @@ def what_is_left(data: bytes, open_: Callable[[bytes], ImageFile.ImageFile]) -> 
             share=(int(rows[-1]) + 1) / image.height if len(rows) else 0.0,
             is_whole=bool(is_there[-1, -1]) and not image.info.get("progressive"),
         )
+    return None
+
+
+def what_came_before(
+    data: bytes, open_: Callable[[bytes], ImageFile.ImageFile]
+) -> ImageFile.ImageFile | None:
+    """Decode a progressive JPEG file as far as the last scan before what breaks it.
+
+    Browsers show each scan as soon as it is there, and go no further than to an error.
+
+    Args:
+        data: encoded bytes, within all limits.
+        open_: reads the header of a JPEG file.
+
+    Returns:
+        What is left, loaded, or None when there is nothing.
+    """
+    scans = [found.start() for found in islice(re.finditer(_SCAN, data), 1, MOST_SCANS)]
+    for cut in reversed(scans):
+        try:
+            image = open_(data[:cut] + _END)
+            if not image.info.get("progressive"):
+                return None
+            image.load()
+        except OSError:
+            continue
+        return image
     return None

@@ -181,6 +181,17 @@ def test_a_cut_file_is_hashed_as_far_as_it_goes(form: str, cut_bytes: int) -> No
     assert farthest_bits(image, hashed(whole)) <= 24
 
 
+def test_a_progressive_jpeg_is_hashed_up_to_what_breaks_it() -> None:
+    """Browsers show each scan as it comes; what is wrong in a later one takes none away."""
+    whole = encode(PHOTO, "JPEG", quality=90, progressive=True)
+    last = whole.rfind(b"\xff\xda")
+    no_table = b"\xff\xc4\x00\x13\x10" + b"\xff" * 16
+    image = hashed(whole[:last] + no_table + whole[last:])
+
+    assert image.is_partial
+    assert farthest_bits(image, hashed(whole)) <= 10
+
+
 def test_a_wrong_sum_of_the_pixels_hides_no_png() -> None:
     """Decoders check the sum behind the last row, when all rows are there."""
     at = PNG.index(b"IDAT")
