@@ -55,13 +55,13 @@ def run(ctx: typer.Context) -> None:
     """Do all periodic work until SIGTERM: sync, re-scans, intake, feedback."""
     from delist import memory, tracing
     from delist.ops.exporting import export
-    from delist.running import run_service
+    from delist.running import leads_here, run_service
 
     context = context_of(ctx)
     memory.keep_together()
     with context.open() as delist:
         tracing.start(delist.settings.tracing, part="run")
-        export(delist)
+        export(delist, stands_by=leads_here(delist.settings.indexer.data_dir))
         run_service(delist)
     leave(Exit.DONE)
 

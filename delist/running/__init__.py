@@ -5,7 +5,7 @@ them, ``leader`` decides among processes, ``watching`` looks after hangs and clo
 holds it together.
 """
 
-from delist.running.leader import Leader, leads_somewhere
+from delist.running.leader import Leader, leads_here, leads_somewhere
 from delist.running.service import End, Service, run_service
 
-__all__ = ["End", "Leader", "Service", "leads_somewhere", "run_service"]
+__all__ = ["End", "Leader", "Service", "leads_here", "leads_somewhere", "run_service"]

@@ -172,7 +172,12 @@ def leads_somewhere(database: Database) -> bool:
     if database.is_shared:
         with database.read() as connection:
             return leases.is_held(connection, now=database.now(connection))
-    path = database.data_dir / LOCK
+    return leads_here(database.data_dir)
+
+
+def leads_here(data_dir: Path) -> bool:
+    """Say whether a process leads, or waits for the lease, with this data directory."""
+    path = data_dir / LOCK
     if not path.exists():
         return False
     lock = _locked(path)

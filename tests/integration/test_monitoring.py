@@ -1,9 +1,12 @@
 """Figures and what is made of them: metrics, conditions, readiness, in one's own words."""
 
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -193,6 +196,26 @@ def test_run_has_metrics_on_this_machine_only(world: World) -> None:
 
     assert "delist_leader 0.0" in text
     assert "process_open_fds" in text
+
+
+def test_a_process_that_stands_by_takes_the_port_over(world: World) -> None:
+    """On one machine the one that leads has it: the other does not end for that."""
+    with socket.socket() as leading:
+        leading.bind(("127.0.0.1", 0))
+        leading.listen()
+        port = leading.getsockname()[1]
+        world.delist.settings = replace(world.delist.settings, metrics=MetricsSettings(port=port))
+        with pytest.raises(UsageError, match="cannot be used"):
+            export(world.delist)
+
+        assert export(world.delist, stands_by=True) == port
+
+    text, deadline = "", time.monotonic() + 20
+    while not text and time.monotonic() < deadline:
+        with suppress(URLError), urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = answer.read().decode()
+        time.sleep(0.05)
+    assert "delist_leader 0.0" in text
 
 
 def test_a_store_that_fails_is_a_metric(world: World) -> None:
