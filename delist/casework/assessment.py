@@ -70,11 +70,8 @@ class Assessor(Looker):
             braking.stop(self._connection, tripped, now=self._now)
             self._supposed.stopped[tripped.signal_key] = tripped.code
         if held is not None and case.verdict is not held.verdict:
-            # What a person said of one speaks for or against its near-duplicates.
-            reassessments.ask_for_group(
-                self._connection, case.group_id, reason="near_duplicate_decided", now=self._now
-            )
             self._note_first_confirmed(case)
+        self._ask_near_duplicates(case, held)
         changed = (
             held is None
             or case.state is not held.state
@@ -96,6 +93,16 @@ class Assessor(Looker):
         for signal_key, feed in sorted(self._touched.items()):
             feedback.queue_for(self._connection, feed=feed, signal_key=signal_key, now=self._now)
         self._touched.clear()
+
+    def _ask_near_duplicates(self, case: Case, held: Case | None) -> None:
+        """What a person said of one speaks for or against its near-duplicates while it is one."""
+        before = {} if held is None else {held.group_id: held.verdict}
+        now = {case.group_id: case.verdict}
+        for group_id in sorted(before.keys() | now.keys()):
+            if before.get(group_id) is not now.get(group_id):
+                reassessments.ask_for_group(
+                    self._connection, group_id, reason="near_duplicate_decided", now=self._now
+                )
 
     def _note_first_confirmed(self, case: Case) -> None:
         """Once an image of a site is confirmed, what its pages say of others is not believed."""

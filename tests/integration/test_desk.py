@@ -411,6 +411,18 @@ def test_other_bytes_leave_the_group(world: World) -> None:
     assert case(world, second).verdict is None
 
 
+def test_a_verdict_leaves_the_group_with_its_bytes(world: World) -> None:
+    """What it spoke against, or for, is looked at again: nobody has said that of what is left."""
+    first, second = copies(world, 2, bits=5)
+    ruled(world, first, "Ann", NOT)
+    assert not world.results.is_suppressed(case(world, second).image_url)
+
+    world.visit(case(world, first).image_url, stranger(5, name="another picture"))
+    world.take_in()
+
+    assert world.results.is_suppressed(case(world, second).image_url)
+
+
 def test_one_look_decides_all_that_wait(world: World) -> None:
     """Each on record by itself, naming the case that was looked at."""
     first, *others = copies(world, 4)
