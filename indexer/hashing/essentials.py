@@ -20,7 +20,9 @@ _PNG_SIGNATURE_BYTES, _PNG_HEADER_BYTES, _PNG_SUM_BYTES = 8, 8, 4
 _PNG_PICTURE = (b"IHDR", b"IDAT", b"IEND")
 _PNG_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 _ANIMATION_BYTES, _FRAME_CONTROL_BYTES, _FRAME_NUMBER_BYTES = 8, 26, 4
-_COLOUR_TYPE_AT, _PALETTE = 25, 3
+_DEPTH_AT, _GREY, _PALETTE = 24, 0, 3
+_GREY_STEPS = {2: 85, 4: 17}
+"""By bit depth: from one grey to the next once they are spread over eight bits."""
 _TRANSPARENCY_BYTES = {0: 2, 2: 6}
 """By colour type: grey and RGB name one colour. (A palette has up to a byte for each of its.)"""
 
@@ -30,6 +32,7 @@ _APPLICATION = range(0xE0, 0xF0)
 _COLOUR_SEGMENTS = {0xE0: (b"JFIF\0", 14), 0xEE: (b"Adobe", 12)}
 """What decoders tell the colours by: name and least size, as libjpeg has them."""
 
+_COLOURS, _COLOUR_BYTES = 256, 3
 _GIF_HEADER_BYTES, _GIF_FRAME_BYTES = 13, 10
 _GIF_TABLE, _GIF_TABLE_SIZE = 0x80, 0x07
 _GIF_EXTENSION, _GIF_FRAME, _GIF_END = 0x21, 0x2C, 0x3B
@@ -56,7 +59,7 @@ def essential_png(data: bytes, *, still: bool = False) -> bytes:
         data: encoded bytes.
         still: leave the animation out too, where it is broken: a browser shows the first image.
     """
-    colour = data[_COLOUR_TYPE_AT] if len(data) > _COLOUR_TYPE_AT else 0
+    depth, colour = data[_DEPTH_AT : _DEPTH_AT + 2].ljust(2, b"\0")
     kept, begun, at = [], 0, _PNG_SIGNATURE_BYTES
     before: dict[bytes, int] = {}
     while at + _PNG_HEADER_BYTES <= len(data):
@@ -70,6 +73,9 @@ def essential_png(data: bytes, *, still: bool = False) -> bytes:
         if not is_kept:
             kept.append(data[begun:at])
             begun = end
+        elif name in {b"PLTE", b"tRNS"} and _has_its_sum(data[at + 4 : end]):
+            kept += [data[begun:at], _as_shown(name, data[at + 8 : end - 4], depth, colour)]
+            begun = end
         before.setdefault(name, length)
         at = end
         if name == b"IEND":
@@ -78,7 +84,9 @@ def essential_png(data: bytes, *, still: bool = False) -> bytes:
 
 
 def _is_picture(name: bytes, length: int, colour: int) -> bool:
-    return name in _PNG_PICTURE or (name == b"PLTE" and colour == _PALETTE and length > 0)
+    return name in _PNG_PICTURE or (
+        name == b"PLTE" and colour == _PALETTE and 0 < length <= _COLOURS * _COLOUR_BYTES
+    )
 
 
 def _is_in_place(name: bytes, length: int, colour: int, before: dict[bytes, int]) -> bool:
@@ -87,7 +95,7 @@ def _is_in_place(name: bytes, length: int, colour: int, before: dict[bytes, int]
         if name in before or b"IDAT" in before:
             return False
         if colour == _PALETTE:
-            return 0 < length <= before.get(b"PLTE", 0) // 3
+            return 0 < length <= before.get(b"PLTE", 0) // _COLOUR_BYTES
         return length == _TRANSPARENCY_BYTES.get(colour)
     if name == b"fdAT":
         return length >= _FRAME_NUMBER_BYTES
@@ -96,6 +104,16 @@ def _is_in_place(name: bytes, length: int, colour: int, before: dict[bytes, int]
     return name not in before and (
         name == b"eXIf" or (name == b"acTL" and length == _ANIMATION_BYTES)
     )
+
+
+def _as_shown(name: bytes, body: bytes, depth: int, colour: int) -> bytes:
+    """Write out what Pillow leaves open: a grey that it spreads, colours beyond a palette's end."""
+    if name == b"PLTE":
+        body += body[-_COLOUR_BYTES:] * (_COLOURS - len(body) // _COLOUR_BYTES)
+    elif colour == _GREY and depth in _GREY_STEPS:
+        grey = int.from_bytes(body) & ((1 << depth) - 1)
+        body = (grey * _GREY_STEPS[depth]).to_bytes(2)
+    return len(body).to_bytes(4) + name + body + zlib.crc32(name + body).to_bytes(4)
 
 
 def _has_its_sum(named: bytes) -> bool:
@@ -129,7 +147,7 @@ def essential_jpeg(data: bytes) -> bytes:
 def essential_gif(data: bytes) -> bytes:
     """Leave out of a GIF all extensions but the whole one that last controls each frame."""
     at = _GIF_HEADER_BYTES + _table_bytes(data, 10)
-    kept, control = [data[:at]], b""
+    kept, control = [_with_whole_table(data[:at], 10, _GIF_HEADER_BYTES)], b""
     while at < len(data) and data[at] != _GIF_END:
         start = at
         if data[at] == _GIF_EXTENSION:
@@ -137,8 +155,11 @@ def essential_gif(data: bytes) -> bytes:
             if data.startswith(_GIF_CONTROL, start):
                 control = data[start : start + _GIF_CONTROL_BYTES] + b"\0"
         elif data[at] == _GIF_FRAME:
-            at = _behind_blocks(data, at + _GIF_FRAME_BYTES + _table_bytes(data, at + 9) + 1)
-            kept += [control, data[start:at]]
+            at += _GIF_FRAME_BYTES + _table_bytes(data, at + 9)
+            kept += [control, _with_whole_table(data[start:at], 9, _GIF_FRAME_BYTES)]
+            behind = _behind_blocks(data, at + 1)
+            kept.append(data[at:behind])
+            at = behind
             control = b""
         else:
             at += 1
@@ -148,6 +169,15 @@ def essential_gif(data: bytes) -> bytes:
 def _table_bytes(data: bytes, flags_at: int) -> int:
     flags = data[flags_at] if flags_at < len(data) else 0
     return 3 << ((flags & _GIF_TABLE_SIZE) + 1) if flags & _GIF_TABLE else 0
+
+
+def _with_whole_table(head: bytes, flags_at: int, table_at: int) -> bytes:
+    """Fill a table of colours up with black: what browsers show of a colour beyond its end."""
+    if not _table_bytes(head, flags_at):
+        return head
+    flags = head[flags_at] | _GIF_TABLE_SIZE
+    rest = head[flags_at + 1 :].ljust(table_at - flags_at - 1 + _COLOURS * _COLOUR_BYTES, b"\0")
+    return head[:flags_at] + bytes([flags]) + rest
 
 
 def _behind_blocks(data: bytes, at: int) -> int:

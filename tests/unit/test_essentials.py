@@ -3,8 +3,10 @@
 import struct
 import zlib
 
+import numpy as np
 import pytest
-from PIL import ImageFile
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
 
 from delist.ops.pictures import draw_photo, encode
 from indexer.errors import Refusal
@@ -42,6 +44,17 @@ def chunk(name: bytes, body: bytes, checksum: int | None = None) -> bytes:
     right = zlib.crc32(name + body)
     written = right if checksum is None else checksum
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", written)
+
+
+def png_of(
+    rows: NDArray[np.uint8], *, colour: int, depth: int = 8, chunks: bytes, width: int | None = None
+) -> bytes:
+    """Write rows of bytes as a PNG without filters."""
+    height, packed = rows.shape
+    header = struct.pack(">IIBBBBB", width or packed, height, depth, colour, 0, 0, 0)
+    pixels = np.insert(rows, 0, 0, axis=1).tobytes()
+    parts = chunk(b"IHDR", header) + chunks + chunk(b"IDAT", zlib.compress(pixels))
+    return PNG[:8] + parts + chunk(b"IEND", b"")
 
 
 def in_png(added: bytes, *, before: bytes = b"IDAT", png: bytes = PNG) -> bytes:
@@ -107,6 +120,35 @@ def test_transparency_that_browsers_ignore_blanks_nothing(png: bytes) -> None:
 def test_transparency_in_its_place_still_counts() -> None:
     """A palette whose colours are all transparent shows its background alone."""
     assert hashed(in_png(chunk(b"tRNS", CLEAR), png=PALETTE)).quality == 0
+
+
+def test_beyond_its_palette_a_png_shows_the_last_colour() -> None:
+    """Indices without a colour are no other picture: browsers repeat the last."""
+    greys = np.asarray(PHOTO.convert("L"))
+    palette = chunk(b"PLTE", bytes(value for value in range(100) for _ in range(3)))
+    shown = encode(Image.fromarray(np.minimum(greys, 99)))
+
+    assert hashed(png_of(greys, colour=3, chunks=palette)).rows == hashed(shown).rows
+
+
+def test_beyond_its_table_a_gif_shows_black() -> None:
+    """The same of a GIF, whose table is cut to 16 colours."""
+    greys = np.asarray(PHOTO.convert("L"))
+    whole = encode(PHOTO.convert("L"), "GIF")
+    cut = whole[:10] + bytes([whole[10] & 0xF8 | 3]) + whole[11 : 13 + 3 * 16]
+    shown = encode(Image.fromarray(np.where(greys < 16, greys, 0).astype(np.uint8)))
+
+    assert hashed(cut + whole[GIF_HEADER_BYTES:]).rows == hashed(shown).rows
+
+
+def test_a_transparent_grey_is_one_of_the_greys_that_there_are() -> None:
+    """Of a PNG of 4 bits, grey 3 of 15 is transparent, not what is 3 once spread over 8 bits."""
+    greys = np.asarray(PHOTO.convert("L")) // 16
+    packed = greys[:, ::2] << 4 | greys[:, 1::2]
+    png = png_of(packed, colour=0, depth=4, chunks=chunk(b"tRNS", b"\0\3"), width=200)
+    shown = encode(Image.fromarray(np.where(greys == 3, 255, greys * 17).astype(np.uint8)))
+
+    assert hashed(png).rows[0] == hashed(shown).rows[0]
 
 
 @pytest.mark.parametrize(
