@@ -15,6 +15,8 @@ from delist.store import Database, audit
 from indexer.store import Store
 
 ACT, SUBJECT, ACTOR = "retention.run", "store", "delist"
+_COUNTED_DAYS = 7
+"""Caps look at a day; a clock that was set back by some days changes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class RetentionReport:
         cases_waiting: withdrawn cases that have to wait: for an appeal, a consumer, a feed.
         appeals: decided ones whose contact and text went.
         unproved: appeals whose time to be proved is over; nothing of them stays.
+        counts: of what the machine did by itself, by day and feed or case reference.
         access_codes: of case references that nothing live is behind.
         feedback: words to feeds that were sent.
         match_log, signal_log: entries.
@@ -39,6 +42,7 @@ class RetentionReport:
     cases_waiting: int
     appeals: int
     unproved: int
+    counts: int
     access_codes: int
     feedback: int
     match_log: int
@@ -83,6 +87,7 @@ def run(
         cases_waiting=ended.waiting,
         appeals=contacts.erase_appeals(database, before=before(kept.appeal_days), dry_run=dry_run),
         unproved=contacts.drop_unproved(database, now=now, dry_run=dry_run),
+        counts=contacts.drop_counts(database, before=before(_COUNTED_DAYS), dry_run=dry_run),
         access_codes=contacts.drop_codes(
             store, database, before=before(kept.access_code_days), dry_run=dry_run, stopped=stopped
         ),

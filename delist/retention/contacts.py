@@ -1,4 +1,7 @@
-"""Contacts, texts and codes: what belongs to people, and is of no use once it is answered."""
+"""Contacts, texts and codes: what belongs to people, and is of no use once it is answered.
+
+And what was counted by case reference, day by day.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -8,9 +11,9 @@ import lmdb
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
 
 from delist.appeal_record import AppealState
-from delist.store import Database
+from delist.store import Database, acts
 from delist.store.appeals import lapsed
-from delist.store.tables import access_codes, appeals
+from delist.store.tables import access_codes, appeals, automatic_acts
 from indexer.store import Store
 
 _DECIDED = (AppealState.UPHELD, AppealState.OVERTURNED, AppealState.ENDED)
@@ -35,6 +38,13 @@ def erase_appeals(database: Database, *, before: datetime, dry_run: bool) -> int
 def drop_unproved(database: Database, *, now: datetime, dry_run: bool) -> int:
     """Drop appeals whose time to be proved is over, with contact and text; returns how many."""
     return _change(database, lapsed(now), appeals, delete(appeals), dry_run=dry_run)
+
+
+def drop_counts(database: Database, *, before: datetime, dry_run: bool) -> int:
+    """Drop what the machine's own acts were counted by, of days before a time; returns how many."""
+    return _change(
+        database, acts.before(before), automatic_acts, delete(automatic_acts), dry_run=dry_run
+    )
 
 
 def drop_codes(

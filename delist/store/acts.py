@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from delist.store.tables import automatic_acts
 
@@ -30,6 +30,11 @@ def add(connection: Connection, counted: Mapping[str, int], *, now: datetime) ->
         )
         if not done.rowcount:
             connection.execute(insert(automatic_acts).values(day=day, scope=scope, acts=number))
+
+
+def before(day: datetime) -> ColumnElement[bool]:
+    """Say of a row whether it is of a UTC day before that of a time: no cap counts it."""
+    return automatic_acts.c.day < _day(day)
 
 
 def _day(now: datetime) -> str:

@@ -235,6 +235,22 @@ def test_contacts_of_appeals_go_after_their_days(world: World) -> None:
     ]
 
 
+def test_what_was_counted_of_a_case_goes_in_days(world: World) -> None:
+    """Caps look at today alone; of a survivor's case no calendar of acts stays."""
+    world.offer(OURS, cases={REF: "Received"})
+    world.visit(URL, image_near({OURS: 3}))
+    world.settle()
+    case_key = world.delist.indexer.store.signals.case_key(REF).hex()
+    assert "automatic_acts" in rows_with(world, case_key)
+    world.clock.advance(days=6)
+    assert world.delist.retain().counts == 0
+    world.clock.advance(days=2)
+
+    assert world.delist.retain().counts == 3  # all, feed, case
+
+    assert "automatic_acts" not in rows_with(world, case_key)
+
+
 def test_codes_of_ended_references_go(world: World) -> None:
     """Ninety days after the end, and never while something live is behind the reference."""
     world.offer(OURS, cases={REF: "Received"})
