@@ -204,6 +204,11 @@ class HashedImage:
         return any(label.partial for label in self.labels)
 
     @property
+    def is_unfinished(self) -> bool:
+        """Whether another time more frames may come of the same bytes."""
+        return self.incomplete in {Refusal.TIMEOUT, Refusal.DECODER_CRASHED}
+
+    @property
     def hashes(self) -> tuple[ImageHash, ...]:
         """Every hash with its names: 16 for each row, and the MD5 of a video."""
         return tuple(self._iter_hashes())
@@ -248,6 +253,8 @@ class ImageRecord:
         traits: as of ``HashedImage``, in the order of ``rows``. Versions before 4 had none.
         md5: as of ``HashedImage``. Versions before 5 had none.
         provenance: as of ``HashedImage``. Versions before 6 had none.
+        is_unfinished: as of ``HashedImage``, until they were hashed again and no more came.
+            Versions before 7 did not say.
     """
 
     key: bytes
@@ -269,6 +276,7 @@ class ImageRecord:
     traits: tuple[bytes, ...] = since(4, (), private=True)
     md5: bytes = since(5, b"", private=True)
     provenance: tuple[str, ...] = since(6, ())
+    is_unfinished: bool = since(7, False)
 
     @property
     def is_brought(self) -> bool:

@@ -38,8 +38,11 @@ class Tier:
         """Say whether a stored image needs no pixels to meet the signals that are known now.
 
         Always true of the fast tier: stored hashes meet new signals without another visit.
-        And of a video of which no frame was hashed: there is nothing to guess from.
+        And of a video of which no frame was hashed: there is nothing to guess from. Never of
+        what took too long, or met a crash: its frames are looked for once more.
         """
+        if record.is_unfinished:
+            return False
         if self._settings.tier == FAST or not record.rows:
             return True
         return record.searched_to >= self._views.newest().version

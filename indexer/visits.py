@@ -186,6 +186,7 @@ class VisitRecorder:
             traits=hashed.traits,
             md5=hashed.md5,
             provenance=hashed.provenance,
+            is_unfinished=hashed.is_unfinished,
         )
         images.put(writing.txn, record)
         images.files.replace(writing.txn, key, held=held.md5 if held else b"", md5=hashed.md5)
@@ -206,6 +207,7 @@ class VisitRecorder:
             searched_to=searched.version if searched else held.searched_to,
             traits=held.traits or (visit.hashed.traits if visit.hashed else ()),
             provenance=visit.hashed.provenance if visit.hashed else held.provenance,
+            is_unfinished=held.is_unfinished and visit.hashed is None,
         )
         self._store.images.put(writing.txn, record)
         return record
@@ -303,13 +305,15 @@ class VisitRecorder:
 def same_content(held: ImageRecord, hashed: HashedImage) -> bool:
     """Say whether bytes are those that are stored, hashed by today's hasher, and not better now.
 
-    Of a video that was stored by its MD5 alone, or without, more may be known now.
+    Of a video that was stored by its MD5 alone, or without, more may be known now; so it may of
+    whatever took too long, or met a crash, the last time.
     """
     return (
         held.sha256 == hashed.sha256
         and held.hasher_version == HASHER_VERSION
         and not (hashed.md5 and not held.md5)
         and not (hashed.rows and not held.rows)
+        and not (held.is_unfinished and len(hashed.rows) > len(held.rows))
     )
 
 

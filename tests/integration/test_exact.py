@@ -298,8 +298,8 @@ def test_records_of_the_version_before_are_read(store: Store) -> None:
     assert record is not None
     codec = RecordCodec(ImageRecord)
     values = msgspec.msgpack.decode(codec.encode(record)[1:])
-    # Version 6 added the marks of origin, version 5 the MD5.
-    assert (values.pop(), values.pop()) == ([], b"")
+    # Version 7 added whether it is finished, 6 the marks of origin, 5 the MD5.
+    assert (values.pop(), values.pop(), values.pop()) == (False, [], b"")
     before = codec.decode(b"\x04" + msgspec.msgpack.encode(values))
 
     assert before == record

@@ -12,7 +12,7 @@ from crawler.runner import run_crawl
 from crawler.settings import CrawlJob, CrawlSettings
 from delist.ops.pictures import draw_photo, encode
 from indexer import Indexer
-from indexer.errors import SettingsError
+from indexer.errors import Refusal, SettingsError
 from indexer.model import ImageVisit, MatchEventKind, Signal, VisitOutcome
 from indexer.settings import HashingSettings, IndexerSettings, MatchingSettings
 from tests.fakes.edits import cropped, digest_of
@@ -129,6 +129,18 @@ def test_unchanged_bytes_meet_new_signals_at_the_next_visit(open_indexer: Open) 
         record = indexer.find_image(URL)
         assert record is not None
         assert indexer.is_searched(record)
+
+
+def test_what_took_too_long_is_current_only_once_looked_at_again(open_indexer: Open) -> None:
+    """So the crawler fetches and hashes it at the next visit, in any tier, but not for ever."""
+    with open_indexer(tier="fast") as indexer:
+        data = copy_of(1)
+        cut_short = replace(indexer.hash_image(data), incomplete=Refusal.TIMEOUT)
+        indexer.record_visits([ImageVisit(image_url=URL, hashed=cut_short)])
+        assert not indexer.is_current(URL, data)
+        indexer.record_visits([ImageVisit(image_url=URL, hashed=indexer.hash_image(data))])
+
+        assert indexer.is_current(URL, data)
 
 
 def test_a_full_scan_keeps_what_it_cannot_find_again(open_indexer: Open) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.ann import FlatIndex
-from indexer.errors import InvalidUrlError, StoreFullError
+from indexer.errors import InvalidUrlError, Refusal, StoreFullError
 from indexer.model import (
     Background,
     HashedImage,
@@ -76,6 +76,40 @@ def get(store: Store, url: str = URL) -> ImageRecord:
 def stored_rows(store: Store, url: str = URL) -> tuple[tuple[Background, bytes], ...]:
     with store.read() as txn:
         return store.images.rows(txn, get(store, url))
+
+
+@pytest.mark.parametrize("why", [Refusal.TIMEOUT, Refusal.DECODER_CRASHED])
+def test_frames_that_were_cut_short_are_looked_for_once_more(store: Store, why: Refusal) -> None:
+    """Under load later frames may be missing; the same bytes bring them at the next visit."""
+    first = replace(make_image(1), incomplete=why)
+    (begun,) = record(store, make_visit(URL, first))
+    assert get(store).is_unfinished
+    (again,) = record(store, make_visit(URL, make_image(1, black={3: A})), later=True)
+
+    assert (begun.outcome, again.outcome) == (VisitOutcome.HASHED, VisitOutcome.HASHED)
+    assert [match.signal_key for match in again.matches] == [key_of(store, A)]
+    assert len(stored_rows(store)) == 2
+    assert not get(store).is_unfinished
+
+
+def test_what_brings_no_more_is_done_with(store: Store) -> None:
+    """Looked at again in vain, or under a heavier load, the image stays as it is stored."""
+    both = replace(make_image(1, black={3: A}), incomplete=Refusal.TIMEOUT)
+    record(store, make_visit(URL, both))
+    record(store, make_visit(URL, None))
+    assert get(store).is_unfinished
+    (again,) = record(store, make_visit(URL, replace(make_image(1), incomplete=Refusal.TIMEOUT)))
+
+    assert again.outcome is VisitOutcome.UNCHANGED
+    assert len(stored_rows(store)) == 2
+    assert not get(store).is_unfinished
+
+
+def test_a_cut_file_is_not_looked_at_again(store: Store) -> None:
+    """Its bytes bring no more another time."""
+    record(store, make_visit(URL, replace(make_image(1), incomplete=Refusal.TRUNCATED)))
+
+    assert not get(store).is_unfinished
 
 
 def aliases(store: Store, url: str) -> list[str]:
