@@ -35,7 +35,7 @@ class Run:
         began, heard, asked: seconds of a clock that nobody sets: when it began, when it last
             asked whether to stop, when it was asked to stop by us for taking too long.
         noted: whether it is on record that it runs, or will be.
-        requested: whether somebody asked for it.
+        requested: when somebody asked for it; None: nobody did.
         over: whether its call has ended.
     """
 
@@ -45,7 +45,7 @@ class Run:
     heard: float
     asked: float | None = None
     noted: bool = False
-    requested: bool = False
+    requested: datetime | None = None
     over: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -63,7 +63,7 @@ class Runs:
         self._clock = clock
         self._changed = threading.Condition()
         self._under_way: dict[str, Run] = {}
-        self._requested: set[str] = set()
+        self._requested: dict[str, datetime] = {}
         self._closed = False
         self._recorded: dict[str, float] = {}
         self.states: dict[str, JobState] = {}
@@ -101,16 +101,17 @@ class Runs:
         with self._changed:
             return self._changed.wait_for(lambda: not self._under_way, timeout_s)
 
-    def request(self, job_id: str) -> bool:
+    def request(self, job_id: str, asked_at: datetime) -> bool:
         """Note that the next run is the one somebody asked for; False if that is known.
 
         And while one is under way, which began before it was asked for.
         """
         with self._changed:
-            if job_id in self._under_way or job_id in self._requested:
+            if job_id in self._under_way:
                 return False
-            self._requested.add(job_id)
-            return True
+            is_new = job_id not in self._requested
+            self._requested[job_id] = asked_at
+            return is_new
 
     def is_awaited(self, job_id: str) -> bool:
         """Say whether somebody asked for a run that has not begun."""
@@ -128,8 +129,7 @@ class Runs:
         with self._changed:
             if self._closed or job.id in self._under_way:
                 return
-            run.requested = job.id in self._requested
-            self._requested.discard(job.id)
+            run.requested = self._requested.pop(job.id, None)
             self._under_way[job.id] = run
         try:
             outcome, error, basis = _call(run)
@@ -149,13 +149,13 @@ class Runs:
 
     def _note_running(self, run: Run) -> None:
         state = self.states.get(run.job.id, JobState(id=run.job.id))
-        self._write(replace(state, running_since=run.began_at), request=False)
+        self._write(replace(state, running_since=run.began_at))
         if run.over:  # its end may have been written before
-            self._write(self.states.get(run.job.id, state), request=False)
+            self._write(self.states.get(run.job.id, state))
 
     def note_hung(self, run: Run) -> None:
         """Put on record that a run hangs."""
-        self._write(self._ended(run, Outcome.HUNG, "", "", None), request=run.requested)
+        self._write(self._ended(run, Outcome.HUNG, "", "", None), answered=run.requested)
 
     def _ended(
         self, run: Run, outcome: Outcome, error: str, basis: str, next_run: datetime | None
@@ -183,13 +183,13 @@ class Runs:
         due = time.monotonic() - self._recorded.get(state.id, float("-inf")) > _RECORD_S
         told = before is None or (before.outcome, before.error) != (state.outcome, state.error)
         if due or told or run.noted or run.requested or not run.job.is_lazy:
-            self._write(state, request=run.requested)
+            self._write(state, answered=run.requested)
 
-    def _write(self, state: JobState, *, request: bool) -> None:
+    def _write(self, state: JobState, *, answered: datetime | None = None) -> None:
         self._recorded[state.id] = time.monotonic()
         try:
             with self._database.write() as connection:
-                jobs.note(connection, state, request=request)
+                jobs.note(connection, state, answered=answered)
         except DelistError as error:
             _log.warning("job.not_recorded", job=state.id, error=type(error).__name__)
 

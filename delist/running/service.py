@@ -31,6 +31,7 @@ from delist.running.manager import told
 from delist.running.runs import Runs
 from delist.running.watching import Verdict, Watch, watch
 from delist.running.work import Work
+from delist.store import jobs
 from delist.store.jobs import JobState
 
 _LOG_LEVEL_INFO = 20
@@ -99,7 +100,9 @@ class Service:
         job = self.job(job_id)
         runs = Runs(self._delist.database, self._delist.clock)
         runs.open()
-        if runs.request(job_id):
+        with self._delist.database.read() as connection:
+            asked_at = jobs.asked(connection).get(job_id, self._delist.clock())
+        if runs.request(job_id, asked_at):
             runs.run(job)
         return runs.states[job_id]
 

@@ -93,10 +93,10 @@ class Watch:
                 asked = jobs.asked(connection)
         except DelistError:
             return  # whatever is wrong with the store, the jobs say so
-        for job_id in asked:
+        for job_id, asked_at in asked.items():
             if job_id not in self._table:
                 continue
-            if self._runs.request(job_id):
+            if self._runs.request(job_id, asked_at):
                 _log.info("job.requested", job=job_id)
             # At every look: where the run before is just ending, the scheduler leaves one out.
             if self._runs.is_awaited(job_id):

@@ -47,11 +47,11 @@ def every(connection: Connection) -> dict[str, JobState]:
     return {row.id: JobState(**row._mapping) for row in rows}  # noqa: SLF001 - SQLAlchemy's public name
 
 
-def note(connection: Connection, state: JobState, *, request: bool = False) -> None:
+def note(connection: Connection, state: JobState, *, answered: datetime | None = None) -> None:
     """Write what became of a job, and leave what was asked for as it is.
 
     Args:
-        request: whether the run that was asked for, and any asked for before its start, is this.
+        answered: when the run was asked for that this is. One asked for since is still to come.
     """
     values = {
         "started_at": state.started_at,
@@ -64,11 +64,12 @@ def note(connection: Connection, state: JobState, *, request: bool = False) -> N
         "next_run_at": state.next_run_at,
         "basis": state.basis,
     }
-    if request:
-        values["requested_at"] = None
     mine = jobs.c.id == state.id
     if connection.execute(update(jobs).where(mine).values(**values)).rowcount == 0:
         connection.execute(insert(jobs).values({"id": state.id, "requested_at": None, **values}))
+    if answered is not None:
+        this = mine & (jobs.c.requested_at == answered)
+        connection.execute(update(jobs).where(this).values(requested_at=None))
 
 
 def ask(connection: Connection, job_id: str, *, now: datetime) -> None:
@@ -82,10 +83,10 @@ def ask(connection: Connection, job_id: str, *, now: datetime) -> None:
         )
 
 
-def asked(connection: Connection) -> list[str]:
-    """Load the ids of jobs that somebody asked for."""
-    chosen = select(jobs.c.id).where(jobs.c.requested_at.is_not(None)).order_by(jobs.c.id)
-    return list(connection.scalars(chosen))
+def asked(connection: Connection) -> dict[str, datetime]:
+    """Map the ids of jobs that somebody asked for to when the last of them did."""
+    chosen = select(jobs.c.id, jobs.c.requested_at).where(jobs.c.requested_at.is_not(None))
+    return {row[0]: row[1] for row in connection.execute(chosen.order_by(jobs.c.id))}
 
 
 def drop_others(connection: Connection, known: Iterable[str]) -> None:

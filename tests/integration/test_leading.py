@@ -289,6 +289,39 @@ def test_whoever_leads_runs_what_is_asked_for(world: World) -> None:
         running.join()
 
 
+def test_what_is_asked_for_during_a_run_is_another_run(world: World) -> None:
+    """It may be asked for since something was mended that the run under way began without."""
+    began, go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def wait(_stopped: Stopped) -> bool:
+        began.release()
+        return go_on.acquire(timeout=WITHIN_S)
+
+    work = Rows(world, row("rare", Kind.SCANS, wait, interval_s=3600))
+    service = Service(world.delist, work=work)
+    running = threading.Thread(target=service.run)
+    running.start()
+    database = world.delist.database
+    try:
+        for _ in range(3):  # at the start, as asked for, as asked for during that
+            assert began.acquire(timeout=WITHIN_S)
+            with database.write() as connection:
+                jobs.ask(connection, "rare", now=world.clock())
+            go_on.release()
+        assert began.acquire(timeout=WITHIN_S)
+        go_on.release()
+
+        def asked() -> bool:
+            with database.read() as connection:
+                return bool(jobs.asked(connection))
+
+        wait_until(lambda: not asked())
+    finally:
+        go_on.release(9)
+        service.stop()
+        running.join()
+
+
 def test_what_a_killed_process_did_not_end_is_on_record(tmp_path: Path) -> None:
     """The next one says that it was cut off, and counts it as a failure."""
     clock = Clock()

@@ -125,7 +125,7 @@ class Scene:
                 outcome=Outcome.DONE.value,
                 basis=Work(delist).jobs()[FULL_SCAN].basis(),
             )
-            jobs.note(connection, done, request=False)
+            jobs.note(connection, done)
 
     def publish(self, digest: bytes) -> float:
         """Have the feed name an image from now on; returns when."""
