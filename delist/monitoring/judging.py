@@ -184,7 +184,7 @@ def _of_jobs(found: Figures, limits: Limits) -> Iterator[Condition]:
         yield Condition(
             code=BACKUP_STALE,
             detail="no backup was made lately",
-            mend="look for job.failed of the job backup; delist backup",
+            mend="look for job.failed of the job backup; then delist jobs run backup",
         )
     if cases.jobs and not cases.led:
         yield Condition(
