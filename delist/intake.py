@@ -10,7 +10,7 @@ states, taking an entry in twice would change nothing either.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import lmdb
@@ -91,6 +91,21 @@ class _Pace:
             self.limit = min(_MOST_BATCH, self.limit * 2)
 
 
+@dataclass(slots=True, kw_only=True)
+class _Followed:
+    """How far a stretch of the signal log is followed whose cases are too many for one transaction.
+
+    Attributes:
+        position: before the stretch.
+        last: its last entry; what was logged since may concern the same cases again.
+        keys: of the images whose cases have been assessed.
+    """
+
+    position: int = -1
+    last: int = 0
+    keys: set[bytes] = field(default_factory=set)
+
+
 class Intake:
     """Takes the logs of one indexer's store into the cases of one database."""
 
@@ -98,6 +113,7 @@ class Intake:
         self._store = store
         self._database = database
         self._rules = rules
+        self._followed = _Followed()
 
     def run(
         self,
@@ -159,20 +175,33 @@ class Intake:
                 reassessments.ask_for_images(connection, keys, reason="changed", now=now)
 
     def _take_signals(self, report: IntakeReport, pace: _Pace, *, now: datetime) -> bool:
-        """Take in a batch of the signal log: cases of signals that were withdrawn or changed."""
+        """Take in a batch of the signal log: cases of signals that were withdrawn or changed.
+
+        One signal may stand behind any number of cases: then the position waits for the last.
+        """
         with self._database.write() as connection, self._store.read() as txn:
             pace.begin()
             position = positions.load(connection, positions.SIGNAL_LOG)
             events = list(self._store.signals.log.after(txn, position, limit=pace.limit))
             if not events:
                 return False
-            keys = [*self._lost(connection, events), *self._echoes(connection, txn, events)]
-            # What other platforms say of a signal speaks for or against all that it matches.
-            reassessments.ask_for_signals(
-                connection, _keys_of(events, SignalEventKind.CHANGED), reason=_CHANGED, now=now
-            )
-            self._assess(report, connection, txn, keys, now=now)
-            positions.put(connection, positions.SIGNAL_LOG, events[-1].sequence)
+            followed = self._followed
+            if followed.position == position:
+                events = [event for event in events if event.sequence <= followed.last]
+            else:
+                followed = _Followed(position=position, last=events[-1].sequence)
+            concerned = [*self._lost(connection, events), *self._echoes(connection, txn, events)]
+            keys = [key for key in dict.fromkeys(concerned) if key not in followed.keys]
+            self._assess(report, connection, txn, keys[: pace.limit], now=now)
+            if len(keys) <= pace.limit:
+                # What other platforms say of a signal speaks for or against all that it matches.
+                reassessments.ask_for_signals(
+                    connection, _keys_of(events, SignalEventKind.CHANGED), reason=_CHANGED, now=now
+                )
+                positions.put(connection, positions.SIGNAL_LOG, events[-1].sequence)
+            taken = keys[: pace.limit]
+        followed.keys.update(taken)
+        self._followed = followed
         return True
 
     def _take_matches(self, report: IntakeReport, pace: _Pace, *, now: datetime) -> bool:

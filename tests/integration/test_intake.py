@@ -186,6 +186,21 @@ def test_withdrawal_lifts(world: World) -> None:
     assert [match.support for match in world.case_of(URL).matches] == [Support.WITHDRAWN]
 
 
+def test_a_withdrawal_that_lifts_much_lets_others_write(world: World) -> None:
+    """A signal behind many cases is followed in several transactions, and to the end."""
+    world.offer(NEAR)
+    urls = [place(number) for number in range(60)]
+    world.visit_all({url: image_near({NEAR: 2}, name=url) for url in urls})
+    world.take_in()
+    world.withdraw(NEAR)
+
+    begun = world.delist.take_in(stopped=lambda: True)
+
+    assert 0 < begun.revoked < len(urls)
+    assert world.take_in().revoked == len(urls) - begun.revoked
+    assert not any(suppressed(world, *urls))
+
+
 def test_withdrawal_lifts_what_a_person_confirmed(world: World) -> None:
     """A survivor's withdrawal outweighs a reviewer's verdict."""
     world.offer(NEAR)
