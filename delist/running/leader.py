@@ -70,11 +70,14 @@ class Leader:
             return False
         return not self._database.is_shared or _elapsed() < self._until
 
-    def wait(self, stopping: threading.Event) -> bool:
+    def wait(self, stopping: threading.Event, *, patient: bool = False) -> bool:
         """Wait until this process leads; False when stopping was asked for before.
 
+        Args:
+            patient: wait for the case store too, if it cannot be asked at the first try.
+
         Raises:
-            DatabaseError: the case store could not be asked at the first try.
+            DatabaseError: that was so, and it is not to be waited for.
         """
         tries = 0
         while not stopping.is_set():
@@ -84,7 +87,7 @@ class Leader:
                 if not tries:
                     _log.info("service.standing_by")
             except DelistError as error:
-                if not tries:
+                if not (tries or patient):
                     raise
                 _log.warning("service.lease_unknown", error=type(error).__name__)
             tries += 1
@@ -194,10 +197,10 @@ def briefly(call: Callable[[], None]) -> None:
 
 
 @contextmanager
-def leading(leader: Leader, stopping: threading.Event) -> Iterator[bool]:
+def leading(leader: Leader, stopping: threading.Event, *, patient: bool = False) -> Iterator[bool]:
     """Wait to lead, and let go of it afterwards; gives False when stopping came before."""
     try:
-        yield leader.wait(stopping)
+        yield leader.wait(stopping, patient=patient)
     finally:
         leader.release()
 

@@ -82,11 +82,14 @@ class Service:
             DatabaseError: the case store cannot be opened.
             SettingsError: a sink's settings are wrong.
         """
+        has_led = False
         while True:
             leader = Leader(self._delist.database, self._settings)
-            with leading(leader, self._stopping) as leads:
+            # A store that is away at the start is a mistake to tell; later it comes back.
+            with leading(leader, self._stopping, patient=has_led) as leads:
                 if not leads:
                     return End.IN_TIME
+                has_led = True
                 end = self._term(leader)
             if end is not None:
                 return end

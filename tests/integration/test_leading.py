@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from delist.build import Delist
 from delist.errors import LeaseLostError
@@ -257,6 +258,44 @@ def test_a_store_that_does_not_answer_ends_the_process_in_time(
         service.stop()
         running.join()
         assert ended.is_set()
+
+
+def test_a_store_that_is_away_for_long_is_waited_for(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    """Only at the very start is it a mistake to be told: later it is a server that comes back."""
+    name = postgres.create_store()
+    database = DatabaseSettings(url=postgres.url(name))
+    with World(tmp_path / "data", database=database) as world:
+        began, over = threading.Semaphore(0), threading.Semaphore(0)
+
+        def scan(stopped: Stopped) -> bool:
+            began.release()
+            while not stopped():
+                time.sleep(0.01)
+            over.release()
+            return False
+
+        settings = replace(world.delist.settings, jobs=replace(QUICK, stop_s=2, lease_s=3))
+        delist = Delist(settings, clock=world.clock)
+        delist.__dict__ |= {"indexer": world.delist.indexer, "database": world.delist.database}
+        service = Service(delist, work=Rows(world, row("scan", Kind.SCANS, scan)))
+        ended: list[End] = []
+        running = threading.Thread(target=lambda: ended.append(service.run()))
+        with capture_logs() as said:
+            running.start()
+            assert began.acquire(timeout=WITHIN_S)
+            postgres.execute(f"alter database {name} allow_connections false")
+            end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{}'"
+            postgres.execute(end.format(name))
+            assert over.acquire(timeout=WITHIN_S)
+            wait_until(lambda: "service.lease_unknown" in [entry["event"] for entry in said])
+            postgres.execute(f"alter database {name} allow_connections true")
+            assert began.acquire(timeout=WITHIN_S)
+        service.stop()
+        running.join()
+    assert ended == [End.IN_TIME]
+    postgres.drop(name)
 
 
 def test_whoever_leads_runs_what_is_asked_for(world: World) -> None:
