@@ -11,6 +11,7 @@ import typer
 from delist.cli.context import Context, Exit, context_of, leave
 from delist.errors import UsageError
 from indexer.errors import ImageRefusedError
+from indexer.match import is_degenerate
 from indexer.model import DIGEST_BYTES, HASHERS, Hasher
 from indexer.settings import HashingSettings
 
@@ -100,7 +101,11 @@ def _load(
             if limit is not None and len(usable) == limit:
                 break
             try:
-                usable.append(load_photo(path, hasher, limits))
+                photo = load_photo(path, hasher, limits)
+                if is_degenerate(photo.digest):
+                    context.output.error(f"{path}: left out: flat, so no feed may bring its hash")
+                else:
+                    usable.append(photo)
             except ImageRefusedError as error:
                 context.output.error(f"{path}: refused ({error.code.value}): {error}")
                 code = max(code, Exit.REFUSED if named else Exit.DONE)

@@ -122,6 +122,27 @@ def test_a_file_that_is_no_image_is_named_and_the_others_go_on(
     assert run(good, broken.parent)[0] == 0
 
 
+def test_every_format_that_is_hashed_is_measured_and_what_says_nothing_left_out(
+    tmp_path: Path, run: Run
+) -> None:
+    """HEIC as telephones write it, and text with a wrong checksum; not flat, cut or moving ones."""
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    photo = draw_photo(4, width=320, height=240)
+    png = encode(photo)
+    (tmp_path / "a.heic").write_bytes(encode(photo, "HEIF", quality=90))
+    (tmp_path / "b.png").write_bytes(png[:33] + b"\0\0\0\1tEXtaXXXX" + png[33:])
+    (tmp_path / "cut.jpg").write_bytes(encode(photo, "JPEG", progressive=True)[:-900])
+    (tmp_path / "flat.png").write_bytes(encode(Image.new("RGB", (200, 200), "white")))
+
+    code, out, err = run(tmp_path, "--limit", 2)
+    assert (code, "2 photos" in out) == (0, True)
+    assert "cut.jpg" not in err  # behind the limit
+    code, _, err = run(tmp_path / "b.png", tmp_path / "cut.jpg", tmp_path / "flat.png")
+    assert code == 3
+    assert "cut.jpg: refused (truncated)" in err
+    assert "flat.png: left out" in err
+
+
 def test_without_a_photo_there_is_nothing_to_measure(tmp_path: Path, run: Run) -> None:
     """Wrong use is one line and exit 2."""
     code, _, err = run(tmp_path / "missing.jpg")

@@ -7,16 +7,16 @@
 (3) Each edited copy is hashed, and looked up in both tiers as a crawled image would be.
 """
 
-import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from delist.ops.evaluate.edits import EDITS, Edit, prepared
 from indexer.ann import ExactIndexes
@@ -24,7 +24,10 @@ from indexer.comparing import processors
 from indexer.deep import closest_signals
 from indexer.errors import ImageRefusedError, Refusal
 from indexer.hashing import hash_image
+from indexer.hashing.decode import decode
 from indexer.hashing.explained import is_explained
+from indexer.hashing.opening import Limits
+from indexer.hashing.parts import Head, Layer
 from indexer.hashing.strangers import LEAST_SIGNALS, Strangers
 from indexer.model import DIGEST_BYTES, DIGESTS_PER_ROW, HashedImage, Hasher, Variant
 from indexer.ports import Digests
@@ -107,9 +110,14 @@ def load_photo(path: Path, hasher: Hasher, limits: HashingSettings) -> Photo:
     """Hash a file as the feed would.
 
     Raises:
-        ImageRefusedError: it cannot be read, or not be hashed.
+        ImageRefusedError: it cannot be read, or not be hashed whole.
     """
-    for entry in _hashed(_read(path, limits), limits).hashes:
+    hashed = _hashed(_read(path, limits), limits)
+    if hashed.is_partial:
+        raise ImageRefusedError(Refusal.TRUNCATED, "only a part of the picture is there")
+    if hashed.mime.startswith("video/"):
+        raise ImageRefusedError(Refusal.UNSUPPORTED_FORMAT, "a video is no photo")
+    for entry in hashed.hashes:
         if entry.hasher is hasher and entry.variant == Variant.UPRIGHT:
             return Photo(path=path, digest=entry.digest)
     raise AssertionError("an image has an upright hash of each hasher")
@@ -181,8 +189,7 @@ class _Searcher:
         near = set(np.flatnonzero(fast <= SAME_SCENE_BITS).tolist())
         near |= {other for other, (bits, _) in deep.items() if bits <= SAME_SCENE_BITS}
         near.discard(number)  # (2)
-        with Image.open(io.BytesIO(data)) as opened:
-            original = prepared(opened)
+        original = prepared(_picture_of(data, self._limits))
         copies = []
         for edit in edits:  # (3)
             fast, deep = self._distances(edit.copy_of(original, seed=seed, number=number))
@@ -220,6 +227,25 @@ class _Searcher:
 
     def _digests(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         return {key: self._signals[int.from_bytes(key)].tobytes() for key in keys}
+
+
+def _picture_of(data: bytes, limits: HashingSettings) -> Image.Image:
+    """Decode a photo as hashing does, whatever its format, and note its orientation in it."""
+    once = Limits(
+        max_bytes=limits.max_bytes,
+        max_pixels=limits.max_pixels,
+        max_frames=1,
+        timeout_s=limits.timeout_s,
+    )
+    with closing(decode(data, once)) as parts:
+        head, layer, *_ = parts
+    assert isinstance(head, Head)  # noqa: S101 - see decode
+    assert isinstance(layer, Layer)  # noqa: S101 - likewise
+    height, width = layer.pixels.shape
+    pixels = np.ascontiguousarray(layer.pixels)
+    picture = Image.frombuffer("RGBX", (width, height), pixels, "raw", "RGBX", 0, 1).convert("RGB")
+    picture.getexif()[ExifTags.Base.Orientation] = head.orientation
+    return picture
 
 
 def _nearest(
