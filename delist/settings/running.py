@@ -112,7 +112,9 @@ class BackupSettings:
     """[backup]: copies of both stores and the secrets."""
 
     folder: Path | None = setting(
-        None, "Where `delist backup` writes when it is not told; best on another machine's disk."
+        None,
+        "Where `delist backup` writes when it is not told; best on another machine's disk. It has\n"
+        "to be there.",
     )
     key_file: Path | None = setting(
         None, "The file of the key, made by `delist backup-key`; keep a copy of it elsewhere."
