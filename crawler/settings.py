@@ -75,6 +75,11 @@ class CrawlSettings:
     pending_bytes: int = setting(
         64 * _MIB, "Image bytes that may wait for hashing before transfers pause.", low=1
     )
+    waiting_bytes: int = setting(
+        128 * _MIB,
+        "Memory for links that wait to be visited, about; the rest is counted as too_many_links.",
+        low=1,
+    )
     hash_threads: int = setting(0, "Threads that hash. 0: one for each processor.", low=0, high=256)
 
 

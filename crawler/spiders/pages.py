@@ -33,6 +33,8 @@ from indexer.url import canonical_url, url_key
 
 _SITEMAP_PRIORITY = 10
 _GONE = (404, 410)
+_VISIT_BYTES = 400
+"""What a visit takes while it waits, beside its address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,7 @@ class PagesSpider(scrapy.Spider):
         self._limits = crawl_settings
         self._max_pages = job.max_pages or crawl_settings.max_pages
         self._frontier: deque[Visit] = deque()
+        self._waiting_bytes = 0
         self._known: set[bytes] = set()
         self._hosts: set[str] = set()
         self._pages_visited = 0
@@ -262,14 +265,21 @@ class PagesSpider(scrapy.Spider):
             self._tally.refuse("invalid_url", seed=visit.seed)
             return
         key = url_key(visit.url)
-        if key not in self._known:
-            self._known.add(key)
-            self._frontier.append(visit)
+        if key in self._known:
+            return
+        if visit.seed is None and self._waiting_bytes >= self._limits.waiting_bytes:
+            # Not known then: once there is room, another page may name it.
+            self._tally.refuse("too_many_links")
+            return
+        self._known.add(key)
+        self._frontier.append(visit)
+        self._waiting_bytes += _VISIT_BYTES + len(visit.url)
 
     def _advance(self) -> Iterator[Request]:
         """Ask for as many pages as may still be visited; one that fails frees its place."""
         while self._frontier and self._pages_visited + self._pages_asked < self._max_pages:
             visit = self._frontier.popleft()
+            self._waiting_bytes -= _VISIT_BYTES + len(visit.url)
             self._pages_asked += 1
             yield Request(
                 visit.url,

@@ -199,3 +199,19 @@ def test_images_beyond_the_limit_of_a_page_are_counted(tmp_path: Path) -> None:
 
     assert result.images == 10_000
     assert result.refused == {"http_404": 20, "too_many_images": 9_980}
+
+
+def test_links_that_wait_are_bounded(tmp_path: Path) -> None:
+    """A site, or a sitemap, may name pages without end; seeds are visited whatever waits."""
+    with serve_site() as site:
+        page = site.put("/", "".join(f"<a href=/{n}>page</a>" for n in range(300)))
+        other = site.put("/other", "")
+        job = CrawlJob(urls=(page, other), depth=2, allow_private_addresses=True)
+        result = run_crawl(
+            job, data_dir=tmp_path, crawl_settings=CrawlSettings(waiting_bytes=10_000)
+        )
+
+    assert result.pages == 2
+    assert result.refused.keys() == {"http_404", "too_many_links"}
+    assert sum(result.refused.values()) == 300
+    assert result.refused["http_404"] < 50
