@@ -14,7 +14,8 @@ something that no reader takes for one either.
 import zlib
 from collections.abc import Iterator
 
-from indexer.hashing.formats import GIF, JPEG, PNG, Format
+from indexer.hashing.bitmaps import plain_bitmap
+from indexer.hashing.formats import BMP, GIF, JPEG, PNG, Format
 
 _PNG_SIGNATURE_BYTES, _PNG_HEADER_BYTES, _PNG_SUM_BYTES = 8, 8, 4
 _PNG_PICTURE = (b"IHDR", b"IDAT", b"IEND")
@@ -50,6 +51,8 @@ def readings(data: bytes, form: Format) -> Iterator[bytes]:
         yield data
         if form is JPEG:
             yield essential_jpeg(data)
+        elif form is BMP:
+            yield plain_bitmap(data)
 
 
 def essential_png(data: bytes, *, still: bool = False) -> bytes:

@@ -203,6 +203,41 @@ def test_any_brand_makes_an_avif() -> None:
     assert hashed(other).mime == "image/avif"
 
 
+@pytest.mark.parametrize(
+    ("bits", "masks", "most_bits"),
+    [
+        (16, (0xF00, 0xF0, 0xF), 12),
+        (32, (0xFF, 0xFF00, 0xFF0000), 0),
+        (32, (0x3FF00000, 0xFFC00, 0x3FF), 4),
+    ],
+)
+def test_a_bitmap_may_have_its_colours_anywhere(
+    bits: int, masks: tuple[int, ...], most_bits: int
+) -> None:
+    """Browsers follow the masks, however odd; so are they followed here."""
+    pixels = np.zeros((150, 200), np.uint64)
+    for channel, mask in enumerate(masks):
+        low = (mask & -mask).bit_length() - 1
+        values = np.asarray(PHOTO)[::-1, :, channel].astype(np.uint64)
+        pixels |= (values * np.uint64(mask >> low) + np.uint64(127)) // np.uint64(255) << np.uint64(
+            low
+        )
+    body = pixels.astype(f"<u{bits // 8}").tobytes()
+    head = struct.pack("<IiiHHIIiiII", 40, 200, 150, 1, bits, 3, len(body), 0, 0, 0, 0)
+    head += struct.pack("<III", *masks)
+    bitmap = b"BM" + struct.pack("<IHHI", 14 + len(head) + len(body), 0, 0, 14 + len(head))
+
+    assert farthest_bits(hashed(bitmap + head + body), hashed(PNG)) <= most_bits
+
+
+def test_a_bitmap_may_count_its_colours_wrongly() -> None:
+    """A palette has as many colours as a pixel can name."""
+    whole = encode(PHOTO.convert("P"), "BMP")
+    odd = whole[:46] + b"\xff\xff\xff\x7f" + whole[50:]
+
+    assert hashed(odd).rows == hashed(whole).rows
+
+
 def test_a_cursor_is_an_icon() -> None:
     """Browsers show both as pictures; one byte tells them apart."""
     icon = encode(PHOTO.resize((64, 64)), "ICO", sizes=[(64, 64)])
