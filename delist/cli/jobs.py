@@ -85,7 +85,9 @@ def _ask_for(delist: "Delist", job: str) -> "JobState":
     while True:
         time.sleep(_POLL_S)
         with delist.database.read() as connection:
-            state = jobs.every(connection)[job]
+            state = jobs.every(connection).get(job)
+        if state is None:
+            raise BusyError("`delist run` has no such job: its configuration is another one")
         if state.requested_at is None:
             return state
         if not leads_somewhere(delist.database):

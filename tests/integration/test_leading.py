@@ -14,6 +14,7 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from delist.build import Delist
+from delist.cli import main
 from delist.errors import LeaseLostError
 from delist.running.jobs import Job, Kind, Stopped
 from delist.running.leader import Leader, leads_somewhere
@@ -326,6 +327,30 @@ def test_whoever_leads_runs_what_is_asked_for(world: World) -> None:
     finally:
         service.stop()
         running.join()
+
+
+def test_who_asks_a_leader_for_a_job_that_it_does_not_have_is_told_so(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two machines with two configurations: whoever asks would wait for ever."""
+    database, codes = world.delist.database, list[int]()
+    leader = Leader(database, QUICK)
+    assert leader.take()
+    command = ["--data-dir", str(database.data_dir), "jobs", "run", "retention"]
+    asking = threading.Thread(target=lambda: codes.append(main(command)))
+    asking.start()
+
+    def asked() -> bool:
+        with database.read() as connection:
+            return "retention" in jobs.asked(connection)
+
+    wait_until(asked)
+    Runs(database, world.clock).open({"rare"})
+    asking.join(WITHIN_S)
+    leader.release()
+
+    assert codes == [1]
+    assert "no such job" in capsys.readouterr().err
 
 
 def test_what_is_asked_for_during_a_run_is_another_run(world: World) -> None:
