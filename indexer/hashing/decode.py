@@ -17,11 +17,13 @@ Bytes stay in memory. Safe to call from several threads.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
 from PIL import Image, ImageFile
 
 from indexer.errors import ImageRefusedError, Refusal
+from indexer.hashing.essentials import essential_png
 from indexer.hashing.formats import BMP, GIF, JPEG, PNG, Format
 from indexer.hashing.frames import frame_count, sampled
 from indexer.hashing.jpeg import (
@@ -190,18 +192,27 @@ def _first_frame(
         elif is_alone and form in _SHOWN_IN_PART.get(error.code, ()):
             part = _part_of(data, form, max_pixels=max_pixels)
             if part is not None:
-                return part, True
+                return part
         raise
     return image, False
 
 
-def _part_of(data: bytes, form: Format, *, max_pixels: int) -> ImageFile.ImageFile | None:
+def _part_of(
+    data: bytes, form: Format, *, max_pixels: int
+) -> tuple[ImageFile.ImageFile, bool] | None:
     """Decode a broken file as far as it goes, in a process of its own; None for too little."""
+    if form is PNG:  # perhaps its animation is broken alone
+        data = essential_png(data, still=True)
+        with suppress(ImageRefusedError), as_refusal():
+            image = open_image(data, form, max_pixels=max_pixels)
+            load(image, max_pixels=max_pixels)
+            return image, False
     image, share = load_what_is_there(data, form, max_pixels=max_pixels)
     if share >= LEAST_SHARE:
-        return image
+        return image, True
     if form is JPEG:
-        return what_came_before(data, partial(open_image, form=form, max_pixels=max_pixels))
+        before = what_came_before(data, partial(open_image, form=form, max_pixels=max_pixels))
+        return None if before is None else (before, True)
     return None
 
 

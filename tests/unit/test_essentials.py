@@ -101,6 +101,19 @@ def test_ancillary_chunks_hide_no_png(what: str) -> None:
     assert image.incomplete is None
 
 
+def test_a_broken_animation_behind_the_image_hides_no_png() -> None:
+    """A frame without its number in the row leaves the still picture as it is."""
+    header = chunk(b"acTL", bytes((0, 0, 0, 2, 0, 0, 0, 0)))
+    frames = [
+        chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, 200, 150, 0, 0, 1, 1, 0, 0))
+        for number in (0, 7)
+    ]
+    image = hashed(in_png(frames[1], before=b"IEND", png=in_png(header + frames[0])))
+
+    assert image.rows == hashed(PNG).rows
+    assert not image.is_partial
+
+
 @pytest.mark.parametrize(
     "png",
     [
