@@ -1,7 +1,7 @@
 """Collecting what is known of a case, for the policy: from both stores, in one state of each."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -22,7 +22,7 @@ from delist.policy import (
     may_act,
 )
 from delist.sites import site_of
-from delist.store import acts, brakes, cases, submissions
+from delist.store import acts, brakes, cases, outbox, submissions
 from indexer.evidence import Evidence
 from indexer.match import FEED_KIND_PDQ
 from indexer.model import ImageRecord, PageMark, PartnerFeedback, Signal, has_ended
@@ -183,12 +183,13 @@ class FactsReader:
             signal = self._store.signals.find(self._txn, bytes.fromhex(signal_key))
             feedback = () if signal is None else signal.feedback
             said = _words_of_others(feedback, frozenset(self._policy.support.our_names))
+            own = self._own_word(signal_key) if said else ""
             threshold, bank = self._sources.threshold_bits, self._sources.bank
             found = (
                 signal,
                 SignalFacts(
-                    blocked=max(0, said.get(BLOCKED.lower(), 0) - self._own(signal_key)),
-                    not_blocked=said.get(NOT_BLOCKED.lower(), 0),
+                    blocked=_without(said, BLOCKED, own),
+                    not_blocked=_without(said, NOT_BLOCKED, own),
                     benign=signal is not None
                     and signal.kind == FEED_KIND_PDQ
                     and bank.holds_signal(signal.digest, threshold_bits=threshold),
@@ -213,10 +214,13 @@ class FactsReader:
             ),
         )
 
-    def _own(self, signal_key: str) -> int:
-        """Count words that are our own although the policy does not name us: a hash we offered."""
-        named = self._policy.support.our_names
-        return 0 if named else int(submissions.stands(self._connection, signal_key) is not None)
+    def _own_word(self, signal_key: str) -> str:
+        """Return the word of ours that a feed lists among others', as the policy names us not."""
+        if self._policy.support.our_names:
+            return ""
+        if submissions.stands(self._connection, signal_key) is not None:  # a hash we offered
+            return BLOCKED
+        return outbox.last_sent(self._connection, signal_key) or ""
 
     def _is_benign(self, record: ImageRecord | None) -> bool:
         if record is None:
@@ -332,6 +336,11 @@ def _words_of_others(
         if source not in our_names:
             counts[word] = counts.get(word, 0) + 1
     return counts
+
+
+def _without(said: Mapping[str, int], word: str, own: str) -> int:
+    """Count those who said a word, ourselves left out."""
+    return max(0, said.get(word.lower(), 0) - (own == word))
 
 
 def _came_at(signal: Signal) -> datetime:

@@ -73,7 +73,9 @@ class SupportRules:
         low=0,
     )
     our_names: tuple[str, ...] = setting(
-        (), "Names under which feeds list our own feedback, which is nobody else's word."
+        (),
+        "Names under which feeds list our own feedback, which is nobody else's word. Without any,\n"
+        "one word like the last that a feed was told is taken for ours.",
     )
     near_duplicate_confirmed: bool = setting(
         True, "A near-duplicate that a person confirmed speaks for the image."

@@ -43,6 +43,16 @@ def last_value(connection: Connection, signal_key: str) -> str | None:
     )
 
 
+def last_sent(connection: Connection, signal_key: str) -> str | None:
+    """Return the newest word about a signal that its feed was told."""
+    return connection.scalar(
+        select(outbox.c.value)
+        .where(outbox.c.signal_key == signal_key, outbox.c.outcome == SENT)
+        .order_by(outbox.c.id.desc())
+        .limit(1)
+    )
+
+
 def queue(connection: Connection, *, feed: str, signal_key: str, value: str, now: datetime) -> None:
     """Queue a word about a signal; older words about it that still wait are superseded."""
     connection.execute(

@@ -137,6 +137,7 @@ class ListFeed:
         cases: Mapping[str, str] | None = None,
         kind: str = "ImagePDQ",
         blocked_by: Sequence[str] = (),
+        not_blocked_by: Sequence[str] = (),
     ) -> None:
         """Offer a new snapshot of a record, later than every one before."""
         self.changes += 1
@@ -146,7 +147,11 @@ class ListFeed:
             status=status,
             cases=tuple(CaseStatus(case_ref=r, status=s) for r, s in (cases or {}).items()),
             modified_at=self.changes,
-            feedback=tuple(PartnerFeedback(source=name, value="Blocked") for name in blocked_by),
+            feedback=tuple(
+                PartnerFeedback(source=name, value=word)
+                for word, names in (("Blocked", blocked_by), ("NotBlocked", not_blocked_by))
+                for name in names
+            ),
         )
 
     def fetch_page(self, *, since: int, token: str | None) -> FeedPage:

@@ -16,6 +16,7 @@ from delist.settings import DatabaseSettings, load_settings
 from indexer.build import Indexer
 from indexer.errors import FeedProtocolError, FeedSettingsError, FeedUnavailableError
 from tests.fakes.delisting import Clock, Listener, World, digest_of, image_near
+from tests.integration.test_desk import stranger
 
 NEAR, OTHER = digest_of("near"), digest_of("other")
 URL, SECOND = "https://site.example/a.jpg", "https://site.example/b.jpg"
@@ -62,6 +63,34 @@ def words(world: World) -> list[str]:
 def test_words(standings: list[tuple[CaseState, Verdict | None]], word: str | None) -> None:
     """Any ncii blocks; only when every verdict is not_ncii it is not; otherwise it is pending."""
     assert word_for(standings) == word
+
+
+@pytest.mark.parametrize(
+    ("verdict", "listed", "bits", "alone", "with_another"),
+    [
+        (NCII, "blocked_by", 28, OPEN, SUPPRESSED),
+        (NOT_NCII, "not_blocked_by", 20, SUPPRESSED, OPEN),
+    ],
+)
+def test_our_own_word_is_nobody_elses(
+    world: World,
+    verdict: Verdict,
+    listed: str,
+    bits: int,
+    alone: CaseState,
+    with_another: CaseState,
+) -> None:
+    """A feed lists our word among others': it speaks neither for nor against further images."""
+    world.decide(find(world, bits=20), verdict)
+    world.deliver()
+    world.offer(NEAR, **{listed: ["us"]})
+    world.visit(SECOND, stranger(bits, name="another picture"))
+    world.settle()
+    assert world.state_of(SECOND) is alone
+
+    world.offer(NEAR, **{listed: ["us", "another platform"]})
+    world.settle()
+    assert world.state_of(SECOND) is with_another
 
 
 def test_pending_with_the_first_match(world: World) -> None:
