@@ -33,6 +33,8 @@ class Instruction:
         document_id: the engine's own id, or empty.
         content_key: of the bytes that were decided on; empty where they are not known.
         supersedes: id of the record that this one takes the place of, or empty.
+        expires_at: when nothing hides the address any more by itself; None: not before a record
+            ends it.
         subject: by it two instructions about one address are told to belong together; ours only.
         record_url: the address, for the adapters of an engine's own index; ours only.
     """
@@ -106,12 +108,13 @@ def instructions(
         if isinstance(entry, ErasedRecord):
             told.append(_erased(entry))
             continue
+        hiding = hidden_by[entry.sequence]
         told.append(
             Instruction(
                 sequence=entry.sequence,
                 id=entry.id,
-                suppressed=bool(hidden_by[entry.sequence]),
-                because=hidden_by[entry.sequence],
+                suppressed=bool(hiding),
+                because=hiding[-1].id if hiding else "",
                 state=entry.state,
                 scope=entry.scope,
                 url_key=key.of_canonical(entry.image_url),
@@ -119,7 +122,7 @@ def instructions(
                 document_id=entry.document_id,
                 content_key=key.of_content(entry.content_sha256),
                 effective_at=entry.effective_at,
-                expires_at=entry.expires_at,
+                expires_at=_ends_at(hiding),
                 recheck_at=entry.recheck_at,
                 supersedes=entry.supersedes,
                 subject=ledger.subject_of(entry.image_url),
@@ -142,26 +145,32 @@ def _erased(entry: ErasedRecord) -> Instruction:
 
 def _hidden_by(
     connection: Connection, found: Sequence[SuppressionRecord | ErasedRecord]
-) -> Mapping[int, str]:
-    """Say of each record which record hid its address right after it, whichever case's; or ""."""
-    ids = {entry.sequence: entry.id for entry in found if isinstance(entry, SuppressionRecord)}
-    if not ids:
+) -> Mapping[int, list[SuppressionRecord]]:
+    """Say of each record which records hid its address right after it, whichever cases'."""
+    known = {entry.sequence: entry for entry in found if isinstance(entry, SuppressionRecord)}
+    if not known:
         return {}
-    subjects = {
-        ledger.subject_of(entry.image_url)
-        for entry in found
-        if isinstance(entry, SuppressionRecord)
-    }
+    subjects = {ledger.subject_of(entry.image_url) for entry in known.values()}
     held: dict[str, dict[str, int]] = {}
-    newest: dict[int, int] = {}
-    for effect in effects.about(connection, sorted(subjects), max(ids)):
+    hiding: dict[int, list[int]] = {}
+    for effect in effects.about(connection, sorted(subjects), max(known)):
         cases = held.setdefault(effect.image_url, {})
         if effect.suppress:
             cases[effect.case_id] = effect.sequence
         else:
             cases.pop(effect.case_id, None)
-        if effect.sequence in ids:
-            newest[effect.sequence] = max(cases.values(), default=0)
-    for sequence in set(newest.values()) - ids.keys() - {0}:
-        ids[sequence] = effects.record_id(connection, sequence)
-    return {sequence: ids.get(by, "") for sequence, by in newest.items()}
+        if effect.sequence in known:
+            hiding[effect.sequence] = sorted(cases.values())
+    others = {sequence for by in hiding.values() for sequence in by} - known.keys()
+    for entry in ledger.entries(connection, sorted(others)) if others else ():
+        if isinstance(entry, SuppressionRecord):
+            known[entry.sequence] = entry
+    return {
+        sequence: [known[each] for each in by if each in known] for sequence, by in hiding.items()
+    }
+
+
+def _ends_at(hiding: Sequence[SuppressionRecord]) -> datetime | None:
+    """Say when the last of some records ends by itself; None where one does not."""
+    ends = [each.expires_at for each in hiding if each.expires_at is not None]
+    return max(ends) if ends and len(ends) == len(hiding) else None

@@ -26,7 +26,11 @@ SUPPRESS, REVOKE = RecordAction.SUPPRESS, RecordAction.REVOKE
 
 
 def append(
-    database: Database, action: RecordAction, url: str = URL, case_id: str = "case1", **values: str
+    database: Database,
+    action: RecordAction,
+    url: str = URL,
+    case_id: str = "case1",
+    **values: object,
 ) -> SuppressionRecord:
     draft = RecordDraft(
         action=action,
@@ -103,6 +107,24 @@ def test_nobody_acknowledges_what_was_never_given(database: Database, followers:
     with pytest.raises(UsageError, match="ends at record 2"):
         followers.read("search", after=3)
     assert followers.standings()[0].position == 0
+
+
+def test_an_address_ends_with_the_last_that_hides_it(
+    database: Database, followers: Followers
+) -> None:
+    """What the machine hides for some days does not end what a person confirmed in another case."""
+    soon, later = START + timedelta(days=1), START + timedelta(days=2)
+    append(database, SUPPRESS, case_id="case1")
+    append(database, SUPPRESS, case_id="case2", expires_at=soon)
+    append(database, REVOKE, case_id="case1")
+    append(database, SUPPRESS, case_id="case3", expires_at=later)
+    append(database, REVOKE, case_id="case2")
+    append(database, REVOKE, case_id="case3")
+
+    told = followers.read("search", limit=5).instructions
+    assert [one.expires_at for one in told] == [None, None, soon, later, later]
+    last = followers.read("search", after=5).instructions[0]
+    assert (last.suppressed, last.expires_at) == (False, None)
 
 
 def test_the_state_is_of_all_cases(database: Database, followers: Followers) -> None:
