@@ -169,10 +169,7 @@ def survivor_report(
             candidates = cases.supported_by(connection, behind)
             found = [case for case in candidates if is_told_of(case, behind)]
             status = _statuses(connection, found, store.signals.case_key(case_ref).hex())
-            hidden = {
-                case.id: emission.hidden_since(ledger.of_case(connection, case.id), case.image_url)
-                for case in found
-            }
+            records = {case.id: ledger.of_case(connection, case.id) for case in found}
         linked = {case.id: _linked_at(store, txn, case_ref, case, live) for case in found}
         pages = {case.id: store.images.pages(txn, bytes.fromhex(case.image_key)) for case in found}
         aliases = {
@@ -180,10 +177,16 @@ def survivor_report(
         }
     images = tuple(
         ReportedImage(
-            image_urls=tuple(defang(url) for url in (case.image_url, *aliases[case.id])),
+            image_urls=tuple(
+                # Also what led to it, and is kept away although it leads elsewhere now.
+                defang(url)
+                for url in dict.fromkeys(
+                    (case.image_url, *aliases[case.id], *emission.effective(records[case.id]))
+                )
+            ),
             page_urls=tuple(defang(url) for url in pages[case.id]),
             status=status[case.id],
-            since=_since(hidden[case.id], linked[case.id]),
+            since=_since(emission.hidden_since(records[case.id], case.image_url), linked[case.id]),
         )
         for case in found
     )

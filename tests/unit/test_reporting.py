@@ -265,6 +265,19 @@ def test_a_confirmed_copy_is_reported_until_a_person_has_looked(world: World) ->
     assert summary(world).found == 0
 
 
+def test_every_address_that_is_kept_away_is_reported(world: World) -> None:
+    """A redirect elsewhere lifts none of those of a confirmed copy, so none leaves the report."""
+    find(world)
+    world.decide(world.case_of(URL), Verdict.NCII)
+    elsewhere = "https://www.site.example/new.jpg"
+    world.visit(elsewhere, image_near(name="a landscape"), aliases=(URL, ALIAS))
+    world.take_in()
+    assert all(world.results.suppressed([URL, ALIAS]))
+
+    (image,) = full(world).images or ()
+    assert image.image_urls == (defang(URL), defang(ALIAS))
+
+
 def test_hosts_are_counted_one_by_one(world: World) -> None:
     """Counts add up to the totals, hosts in order, without ports."""
     world.offer(MINE, cases={REF: "Received"})
