@@ -11,11 +11,12 @@ a browser makes of each break was looked at in Chromium. Bytes that are no such 
 something that no reader takes for one either.
 """
 
+import struct
 import zlib
 from collections.abc import Iterator
 
 from indexer.hashing.bitmaps import plain_bitmap
-from indexer.hashing.formats import BMP, GIF, JPEG, PNG, Format
+from indexer.hashing.formats import BMP, CURSOR, GIF, ICO, JPEG, PNG, Format
 
 _PNG_SIGNATURE_BYTES, _PNG_HEADER_BYTES, _PNG_SUM_BYTES = 8, 8, 4
 _PNG_PICTURE = (b"IHDR", b"IDAT", b"IEND")
@@ -39,6 +40,9 @@ _GIF_TABLE, _GIF_TABLE_SIZE = 0x80, 0x07
 _GIF_EXTENSION, _GIF_FRAME, _GIF_END = 0x21, 0x2C, 0x3B
 _GIF_CONTROL, _GIF_CONTROL_BYTES = b"\x21\xf9\x04", 7
 
+_ICON_HEADER_BYTES, _ICON_ENTRY, _ICON_SIDE, _MOST_ICONS = 6, struct.Struct("<BB6sII"), 256, 32
+_PNG_SIGNATURE = b"\x89PNG"
+
 
 def readings(data: bytes, form: Format) -> Iterator[bytes]:
     """Give the ways in which encoded bytes are to be read; the first that can be opened counts."""
@@ -53,6 +57,8 @@ def readings(data: bytes, form: Format) -> Iterator[bytes]:
             yield essential_jpeg(data)
         elif form is BMP:
             yield plain_bitmap(data)
+        elif form in {ICO, CURSOR}:
+            yield from single_icons(data)
 
 
 def essential_png(data: bytes, *, still: bool = False) -> bytes:
@@ -187,3 +193,20 @@ def _behind_blocks(data: bytes, at: int) -> int:
     while at < len(data) and data[at]:
         at += 1 + data[at]
     return at + 1
+
+
+def single_icons(data: bytes) -> Iterator[bytes]:
+    """Give each picture of an icon as an icon of its own, the largest first.
+
+    Browsers take the best that can be read; what other entries say does not count.
+    """
+    first, behind = _ICON_HEADER_BYTES, _ICON_HEADER_BYTES + _ICON_ENTRY.size
+    count = min(int.from_bytes(data[4:6], "little"), (len(data) - first) // _ICON_ENTRY.size)
+    found = list(_ICON_ENTRY.iter_unpack(data[first : first + max(count, 0) * _ICON_ENTRY.size]))
+    found.sort(key=lambda entry: -(entry[0] or _ICON_SIDE) * (entry[1] or _ICON_SIDE))
+    for width, height, rest, size, start in found[:_MOST_ICONS]:
+        picture = data[start : start + size]
+        if picture.startswith(_PNG_SIGNATURE):
+            picture = essential_png(picture, still=True)
+        entry = _ICON_ENTRY.pack(width, height, rest, len(picture), behind)
+        yield data[:4] + b"\1\0" + entry + picture

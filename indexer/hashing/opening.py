@@ -109,25 +109,26 @@ def open_image(data: bytes, form: Format, *, max_pixels: int) -> ImageFile.Image
         ImageRefusedError: a limit is exceeded.
         Exception: whatever the reader raises; to be called under ``as_refusal``.
     """
-    if form in {ICO, CURSOR}:
-        _check_icon(data, max_pixels=max_pixels)
     _read_strictly()
     with _without_warnings():
-        image = _first_read(data, form)
+        image = _first_read(data, form, max_pixels=max_pixels)
     check_size(image.size, max_pixels=max_pixels)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiles(image, max_pixels=max_pixels)
     return image
 
 
-def _first_read(data: bytes, form: Format) -> ImageFile.ImageFile:
+def _first_read(data: bytes, form: Format, *, max_pixels: int) -> ImageFile.ImageFile:
     """Read the header in the first of its ways that works; the first error where none does."""
-    reader, failed = form.reader, None
+    reader = form.reader
+    failed: Exception | None = None
     assert reader is not None  # noqa: S101 - for mypy; format_of refuses
     for reading in readings(data, form):
         try:
+            if form in {ICO, CURSOR}:
+                _check_icon(reading, max_pixels=max_pixels)
             return reader(BytesIO(reading))
-        except _DECODER_ERRORS as error:
+        except (ImageRefusedError, *_DECODER_ERRORS) as error:
             failed = failed or error
     assert failed is not None  # noqa: S101 - there is one way at least
     raise failed

@@ -260,6 +260,28 @@ def test_a_cursor_is_an_icon() -> None:
     assert hashed(cursor).mime == "image/x-win-cursor"
 
 
+def test_an_entry_that_lies_hides_no_icon() -> None:
+    """Nor do broken metadata of the picture that is shown: browsers take what can be read."""
+    small = PHOTO.resize((96, 72))
+    png = encode(small)
+
+    def icon(picture: bytes, *more: tuple[int, int]) -> bytes:
+        entries = [
+            (96, 72, len(picture), 6 + 16 * (1 + len(more))),
+            *((8, 8, *one) for one in more),
+        ]
+        table = b"".join(
+            struct.pack("<BBHHHII", w, h, 0, 1, 32, *place) for w, h, *place in entries
+        )
+        return struct.pack("<HHH", 0, 1, len(entries)) + table + picture
+
+    whole = hashed(icon(png)).rows
+    assert whole == hashed(png).rows
+    assert hashed(icon(png, (50, 45))).rows == whole
+    assert hashed(icon(png, (50, 1 << 30))).rows == whole
+    assert hashed(icon(in_png(chunk(b"tEXt", b"a\0b", 0), png=png))).rows == whole
+
+
 @pytest.mark.parametrize(("form", "cut_bytes"), [("PNG", 400), ("GIF", 200), ("BMP", 2000)])
 def test_a_cut_file_is_hashed_as_far_as_it_goes(form: str, cut_bytes: int) -> None:
     """A browser shows the rows that are there; a match of them waits for a person."""
