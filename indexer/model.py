@@ -127,6 +127,18 @@ def variant_name(
     return "+".join(parts)
 
 
+def layer_of(variant: str) -> tuple[int, Background]:
+    """Say which frame, and on which background, the name of a variant is of."""
+    frame, background = 0, Background.WHITE
+    for part in variant.split("+")[1:]:
+        number = part.removeprefix("frame")
+        if part == Background.BLACK:
+            background = Background.BLACK
+        elif number != part and number.isdigit():
+            frame = int(number)
+    return frame, background
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageHash:
     """One hash of one image.

@@ -4,7 +4,8 @@
 (2) The address is asked as the crawler would, guarded (``delist.fetching``), for each redirect
     anew; to a limit of bytes and time.
 (3) What came is decoded in a process of its own and encoded anew, small; the first step is
-    blurred, here, so that a browser never has more than what the person asked for.
+    blurred, here, so that a browser never has more than what the person asked for. Of an animation
+    or a video the frame is shown that matched: the first may be put there to look harmless.
 (4) The view goes on record. Only then the bytes leave this function; they are nowhere else.
 
 Whoever looks again at what their page still has goes on record again. How often somebody looked,
@@ -14,7 +15,7 @@ and how often they did without, is counted from that record.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -25,7 +26,7 @@ from sqlalchemy import Connection
 from delist.casework.views import Rules
 from delist.errors import FetchError, QuotaError, UsageError
 from delist.fetching import OK, REDIRECTS, GuardedFetch
-from delist.model import Case
+from delist.model import Case, Support
 from delist.review.deciding import checked_actor, get_case
 from delist.rulings import person_key
 from delist.store import Database, audit, exposures
@@ -33,6 +34,7 @@ from indexer.deadline import Deadline
 from indexer.errors import ImageRefusedError, InvalidUrlError
 from indexer.hashing.opening import Limits
 from indexer.hashing.preview import Preview, preview
+from indexer.model import Background, layer_of
 from indexer.settings import HashingSettings
 from indexer.url import canonical_url
 
@@ -83,9 +85,12 @@ class Viewing:
         self._limits = Limits(
             max_bytes=limits.max_bytes,
             max_pixels=limits.max_pixels,
-            max_frames=1,
-            max_video_frames=min(1, limits.max_video_frames),
+            max_frames=limits.max_frames,
+            max_video_frames=limits.max_video_frames,
             timeout_s=limits.timeout_s,
+        )
+        self._first_frame = replace(
+            self._limits, max_frames=1, max_video_frames=min(1, limits.max_video_frames)
         )
         self._clock = clock
         self._places = threading.BoundedSemaphore(_AT_ONCE)
@@ -120,8 +125,15 @@ class Viewing:
         with self._place():
             data = self._load(case.image_url)  # (2)
             blur = max(_LEAST_BLUR, blur_px * _BLUR_SCALE) if step is Step.VEILED else 0
+            frame, background = _layer_of(case)
             picture = preview(  # (3)
-                data, self._limits, most_side=_SIDES[step.value], grey=grey, blur_px=blur
+                data,
+                self._limits if frame else self._first_frame,
+                most_side=_SIDES[step.value],
+                grey=grey,
+                blur_px=blur,
+                frame=frame,
+                background=background,
             )
         changed = sha256(data).hexdigest() != case.content_sha256
         with self._database.write() as connection:  # (4)
@@ -218,6 +230,14 @@ class Viewing:
                     raise FetchError("more bytes than are fetched")
                 return body
         raise FetchError("too many redirects")
+
+
+def _layer_of(case: Case) -> tuple[int, Background]:
+    """Choose what a person sees: what the nearest match is of, of those that count if any does."""
+    own = [match for match in case.matches if match.content_sha256 == case.content_sha256]
+    counted = [match for match in own if match.support is Support.ACTIVE] or own
+    nearest = min(counted, key=lambda match: match.distance_bits, default=None)
+    return (0, Background.WHITE) if nearest is None else layer_of(nearest.variant)
 
 
 def why_not(error: FetchError | ImageRefusedError) -> str:

@@ -18,6 +18,7 @@ from indexer.hashing.decoders import DECODERS
 from indexer.hashing.modes import Pixels
 from indexer.hashing.opening import Limits, format_of
 from indexer.hashing.parts import Head, Layer
+from indexer.model import Background
 
 MIME = "image/jpeg"
 _QUALITY = 85
@@ -40,12 +41,14 @@ class Preview:
     Attributes:
         data: a JPEG file, written here.
         mime: of the bytes that it was made from.
+        frame: number of the frame that is shown; of a video the second that it stands at.
     """
 
     data: bytes = field(repr=False)
     mime: str
     width: int
     height: int
+    frame: int = 0
 
     @property
     def is_video(self) -> bool:
@@ -54,13 +57,22 @@ class Preview:
 
 
 def preview(
-    data: bytes, limits: Limits, *, most_side: int, grey: bool = False, blur_px: float = 0
+    data: bytes,
+    limits: Limits,
+    *,
+    most_side: int,
+    grey: bool = False,
+    blur_px: float = 0,
+    frame: int = 0,
+    background: Background = Background.WHITE,
 ) -> Preview:
-    """Make a picture for a person from the first frame of an image or video.
+    """Make a picture for a person from one frame of an image or video.
 
     Args:
         data: as it came from the web.
         limits: as of hashing.
+        frame: which of the frames that are hashed; the first where it is not among them.
+        background: what is behind a transparent picture; white where that changes nothing.
         most_side: longest side of the picture, in pixels.
         grey: without colour.
         blur_px: radius of the blur in pixels of the picture.
@@ -71,11 +83,16 @@ def preview(
     form = format_of(data, limits)
     with closing(DECODERS.decode(data, limits, mime=form.mime)) as parts:
         head = next(parts)
+        chosen: Layer | None = None
+        backgrounds = {Background.WHITE, background}
         # To the end: a decoding process that is left in the midst of an answer is of no more use.
-        layers = [part for part in parts if isinstance(part, Layer)]
-    if not isinstance(head, Head) or not layers:
+        for part in parts:
+            if isinstance(part, Layer):
+                is_asked_for = part.frame == frame and part.background in backgrounds
+                chosen = part if chosen is None or is_asked_for else chosen
+    if not isinstance(head, Head) or chosen is None:
         raise ImageRefusedError(Refusal.CORRUPT, "no picture in these bytes")
-    picture = _picture(layers[0].pixels, most_side)
+    picture = _picture(chosen.pixels, most_side)
     for step in _ROTATION.get(head.orientation, ()):
         picture = picture.transpose(step)
     if grey:
@@ -85,7 +102,11 @@ def preview(
     written = io.BytesIO()
     picture.save(written, "JPEG", quality=_QUALITY)
     return Preview(
-        data=written.getvalue(), mime=form.mime, width=picture.width, height=picture.height
+        data=written.getvalue(),
+        mime=form.mime,
+        width=picture.width,
+        height=picture.height,
+        frame=chosen.frame,
     )
 
 

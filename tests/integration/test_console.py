@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
 from fastapi.routing import APIRoute
 from PIL import Image
@@ -78,10 +79,10 @@ def waiting(web: Web, url: str = URL, bits: int = 25, cases: object = None, **se
     return web.world.case_of(url).id
 
 
-def photographed(web: Web, url: str) -> str:
+def photographed(web: Web, url: str, data: bytes = BYTES, variant: str = "upright") -> str:
     """The same for a real image, whose bytes are at the address."""
-    hashed = hash_image(BYTES, max_bytes=10**8, max_pixels=10**8)
-    web.world.offer(hashed.hashes[0].digest)
+    hashed = hash_image(data, max_bytes=10**8, max_pixels=10**8)
+    web.world.offer(next(each.digest for each in hashed.hashes if each.variant == variant))
     web.world.visit(url, hashed)
     web.world.take_in()
     return web.world.case_of(url).id
@@ -183,6 +184,27 @@ def test_an_image_is_shown_after_it_is_on_record(web: Web, robin: Visitor, site:
         "veiled", "clear",
     ]  # fmt: skip
     assert clear.headers["delist-seen"] == "1"
+
+
+def test_of_an_animation_the_picture_is_shown_that_matched(
+    web: Web, robin: Visitor, site: Site
+) -> None:
+    """The first may be there to look harmless, and a person would let the rest go."""
+    use(web, fetching(allow_private=True))
+    frames = [Image.open(io.BytesIO(draw_image(seed))).convert("RGB") for seed in (5, 6, 7)]
+    written = io.BytesIO()
+    frames[0].save(written, "GIF", save_all=True, append_images=frames[1:], duration=100)
+    site.put("/b.gif", written.getvalue(), Content_Type="image/gif")
+    url = f"http://photos.example:{site.port}/b.gif"
+    case_id = photographed(web, url, written.getvalue(), "upright+frame2")
+
+    shown = robin.post(f"/console/cases/{case_id}/image", step="clear")
+
+    assert shown.headers["delist-frame"] == "2"
+    picture = np.asarray(Image.open(io.BytesIO(shown.content)), np.float64)
+    size = picture.shape[::-1]
+    off = [np.abs(picture - np.asarray(frame.convert("L").resize(size))).mean() for frame in frames]
+    assert off[2] < min(off[0], off[1]) / 2
 
 
 def test_other_bytes_than_were_decided_on_are_named(web: Web, robin: Visitor, site: Site) -> None:

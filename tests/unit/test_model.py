@@ -26,6 +26,7 @@ from indexer.model import (
     Variant,
     has_ended,
     is_live,
+    layer_of,
     variant_name,
 )
 from tests.fakes.signals import NOW, make_cases, make_digest, make_image, make_record, make_visit
@@ -83,6 +84,20 @@ def test_each_position_of_a_row_has_one_name() -> None:
     assert names[9] == (Hasher.WEB, "mirror")
     assert names[16 + 7] == (Hasher.CPP, "transverse+black")
     assert variant_name(15, Background.BLACK) == "transverse+black"
+
+
+@given(
+    position=st.integers(0, 15),
+    background=st.sampled_from(Background),
+    frame=st.integers(0, 100_000),
+    partial=st.booleans(),
+)
+def test_a_name_says_which_picture_it_is_of(
+    position: int, background: Background, frame: int, *, partial: bool
+) -> None:
+    """Who looks at a match is shown the frame that matched, on the background that it did on."""
+    name = variant_name(position, background, frame=frame, partial=partial)
+    assert layer_of(name) == (frame, background)
 
 
 def test_rows_are_named_by_frame_background_and_what_is_missing() -> None:

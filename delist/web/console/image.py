@@ -48,6 +48,7 @@ def show_image(
     headers = {
         "Delist-Changed": "yes" if shown.changed else "no",
         "Delist-Video": "yes" if shown.picture.is_video else "no",
+        "Delist-Frame": str(shown.picture.frame),
         "Delist-Seen": str(shift.seen),
         "Content-Disposition": "inline",
     }

@@ -126,8 +126,15 @@ async function load(step) {
   if (answer.headers.get("Delist-Changed") === "yes") {
     said.push("Other bytes are at the address now than those that this case is about.");
   }
+  const frame = Number(answer.headers.get("Delist-Frame"));
   if (answer.headers.get("Delist-Video") === "yes") {
-    said.push("It is a video; this is its first picture.");
+    said.push(
+      frame
+        ? `It is a video; this is the picture at second ${frame}, which matched.`
+        : "It is a video; this is its first picture.",
+    );
+  } else if (frame) {
+    said.push(`It is an animation; this is picture ${frame + 1} of it, which matched.`);
   }
   const how = shownS
     ? `Shown for ${shownS} s. Press again to veil it.`
