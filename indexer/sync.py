@@ -22,7 +22,12 @@ from enum import StrEnum, auto
 
 import lmdb
 
-from indexer.errors import FeedUnavailableError, InvalidDigestError, PageTokenExpiredError
+from indexer.errors import (
+    FeedProtocolError,
+    FeedUnavailableError,
+    InvalidDigestError,
+    PageTokenExpiredError,
+)
 from indexer.match import (
     FEED_KIND_PDQ,
     FEED_KIND_VIDEO_MD5,
@@ -122,12 +127,19 @@ class FeedSync:
         """
         report = SyncReport(feed=self._feed.name)
         cursor = self._start(full=full)  # (1)
+        asked: set[str | None] = set()
         while True:
+            asked.add(cursor.token)
             with span(FEED_PAGE, feed=self._feed.name) as current:
                 page = self._fetch(report, cursor)  # (2)
                 if page is None:
                     cursor = replace(cursor, token=None, pages=0, newest=0)
+                    asked.clear()
                     continue
+                if not page.last and page.next_token in asked:
+                    raise FeedProtocolError(
+                        f"{self._feed.name}: a page leads back to one before; this would never end"
+                    )
                 cursor = self._apply_page(report, cursor, page, now=now)
                 current.set("records", len(page.records))
             on_page(report)

@@ -32,7 +32,14 @@ from indexer.errors import (
 from indexer.feed import FileFeed, StopNciiFeed
 from indexer.feed.records import read_record
 from indexer.match import is_degenerate, parse_digest
-from indexer.model import FeedRecord, PartnerFeedback, RefusedRecord, SignalEventKind, has_ended
+from indexer.model import (
+    FeedPage,
+    FeedRecord,
+    PartnerFeedback,
+    RefusedRecord,
+    SignalEventKind,
+    has_ended,
+)
 from indexer.settings import FeedSettings
 from indexer.store import FeedCursor, Store
 from indexer.sync import FeedSync, SyncReport
@@ -440,6 +447,24 @@ def test_tokens_that_keep_expiring_are_an_error(store: Store) -> None:
 
     assert live(store) == {A}
     assert cursor_of(store).cursor == 0
+
+
+class CircularFeed(FakeFeed):
+    """Its second page leads back to its first."""
+
+    def fetch_page(self, *, since: int, token: str | None) -> FeedPage:
+        page = super().fetch_page(since=since, token=token)
+        return replace(page, last=False, next_token="1" if page.last else page.next_token)
+
+
+def test_pages_that_lead_in_a_circle_are_an_error(store: Store) -> None:
+    """It would never end, and no other feed would have its turn; what was read is kept."""
+    feed = CircularFeed([make_record(A)], [make_record(B)], [make_record(C)])
+    for _ in range(2):
+        with pytest.raises(FeedProtocolError, match="leads back"):
+            FeedSync(store, feed, overlap_s=0).run(now=NOW)
+    assert live(store) == {A, B, C}
+    assert len(feed.asked) < 8
 
 
 def test_a_token_that_expired_between_syncs_restarts_the_set(store: Store) -> None:
