@@ -3,6 +3,7 @@
 Verdicts speak of intimate images without consent. Whether somebody is naked is never asked.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -72,6 +73,11 @@ _VARIANTS = {
     "transverse": "mirrored along the other diagonal",
     "file": "as it is",
 }
+_GUESS = "deep:"
+_EDGES = {"t": "top", "b": "bottom", "l": "left", "r": "right"}
+_EDGE = re.compile(r"\b([tblr])([+-])(\d+)")
+_TURN = re.compile(r"\bturn([+-])([\d.]+)")
+_PART = re.compile(r"\bpart(\d+)/(\d+)/(\d+)/(\d+)")
 _ALIKE, _MIXED = 0.7, 0.3
 _LATTICE = 0.5
 _RARE = 1.0
@@ -121,6 +127,8 @@ def hasher(name: str) -> str:
 
 def variant(name: str) -> str:
     """Say what was done to the picture before it matched."""
+    if name.startswith(_GUESS):
+        return _guess(*name.removeprefix(_GUESS).partition(":")[::2])
     first, *rest = name.split("+")
     words = [_VARIANTS.get(first, first.replace("_", " "))]
     for part in rest:
@@ -133,6 +141,26 @@ def variant(name: str) -> str:
         else:
             words.append(part.replace("_", " "))
     return ", ".join(words)
+
+
+def _guess(turned: str, frame: str) -> str:
+    """Say what the deep tier took a copy for; see ``indexer.hashing.guesses.Frame``."""
+    words = [] if turned == "upright" else [_VARIANTS.get(turned, turned)]
+    for edge, sign, share in _EDGE.findall(frame):
+        where = _EDGES[edge]
+        words.append(
+            f"{share} % are missing at the {where}"
+            if sign == "+"
+            else f"{share} % more are there at the {where}"
+        )
+    for sign, degrees in _TURN.findall(frame):
+        words.append(f"turned by {degrees}° {'anticlockwise' if sign == '+' else 'clockwise'}")
+    for left, top, width, height in _PART.findall(frame):
+        words.append(
+            f"in the part that begins {left} % from the left and {top} % from the top"
+            f" and is {width} % wide and {height} % high"
+        )
+    return ", ".join(["as an edited copy", *words])
 
 
 def evidence(found: Evidence) -> list[tuple[str, str, str]]:

@@ -134,7 +134,7 @@ async function load(step) {
         : "It is a video; this is its first picture.",
     );
   } else if (frame) {
-    said.push(`It is an animation; this is picture ${frame + 1} of it, which matched.`);
+    said.push(`It is an animation; this is picture ${frame} of it, which matched (the first is 0).`);
   }
   const how = shownS
     ? `Shown for ${shownS} s. Press again to veil it.`
