@@ -127,6 +127,10 @@ def variant_name(
     return "+".join(parts)
 
 
+MOST_VARIANT_CHARS = 64
+"""Longest name of a variant: what a case has room for."""
+
+
 def layer_of(variant: str) -> tuple[int, Background]:
     """Say which frame, and on which background, the name of a variant is of."""
     frame, background = 0, Background.WHITE

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from indexer.deep import DeepSearch
+from indexer.hashing.guesses import Guess
 from indexer.lookup import DeepVariant
-from indexer.model import DIGEST_BYTES, HashedImage, ImageRecord, ImageVisit
+from indexer.model import DIGEST_BYTES, MOST_VARIANT_CHARS, HashedImage, ImageRecord, ImageVisit
 from indexer.settings import FAST, POLICY, HashingSettings
 from indexer.url import host_of
 from indexer.view import SignalViews
@@ -80,11 +81,13 @@ class Tier:
                 key: DeepVariant(
                     distance_bits=fit.distance_bits,
                     weighted_bits=fit.weighted_bits,
-                    variant=fit.guess.name,
+                    variant=_named(fit.guess, image.reduced.layer),
                 )
                 for key, fit in hits.items()
             }
-            for hits in self._search.find([image.reduced for image in images])
+            for image, hits in zip(
+                images, self._search.find([image.reduced for image in images]), strict=True
+            )
         ]
 
     def _picks(self, visit: ImageVisit) -> bool:
@@ -97,3 +100,9 @@ class Tier:
         queries = np.frombuffer(joined, np.uint8).reshape(-1, DIGEST_BYTES)
         rows, _, _ = self._views.newest().find_probable(queries, threshold_bits=NEAR_BITS)
         return len(rows) > 0
+
+
+def _named(guess: Guess, layer: str) -> str:
+    """Name a guess, and which frame it was made of where a case has room for that."""
+    name = guess.name + layer
+    return name if len(name) <= MOST_VARIANT_CHARS else guess.name

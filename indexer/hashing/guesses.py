@@ -39,11 +39,14 @@ class Reduced:
     Attributes:
         luma: float32[256, 256], 0-255.
         aspect: width through height, in pixels.
+        layer: what the name of a match has behind the guess's: which frame, on which
+            background; empty for the first on white.
         parts: what has been cut out of it so far (``fitting``).
     """
 
     luma: NDArray[np.float32] = field(repr=False)
     aspect: float
+    layer: str = ""
     parts: dict[tuple[Rectangle, float], NDArray[np.float32]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -145,18 +148,19 @@ GUESS_SETS = (CROPPED, PART_SET, TURNED, WIDER, SIDEWAYS)
 """In the order in which they are tried: the first are what people do most."""
 
 
-def reduce(pixels: Pixels) -> Reduced:
+def reduce(pixels: Pixels, *, layer: str = "") -> Reduced:
     """Reduce an image to what guesses are made from.
 
     Args:
         pixels: uint32[height, width]; red, green and blue from the lowest byte up.
+        layer: as of ``Reduced``.
     """
     from indexer.hashing import sampling_kernels  # noqa: PLC0415 - a third of a second
 
     luma = np.empty((REDUCED_SIDE, REDUCED_SIDE), np.float32)
     sampling_kernels.reduce(pixels, luma)
     height, width = pixels.shape
-    return Reduced(luma=luma, aspect=width / height)
+    return Reduced(luma=luma, aspect=width / height, layer=layer)
 
 
 @lru_cache(maxsize=64)

@@ -16,8 +16,19 @@ from indexer.hashing.paths import cpp_blocks, web_blocks
 from indexer.hashing.pdq import Block, quality_of
 from indexer.hashing.traits import traits_of
 from indexer.hashing.variants import digests_of
-from indexer.model import DIGEST_BYTES, DIGESTS_PER_ROW, Background, HashedImage, RowLabel
+from indexer.model import (
+    DIGEST_BYTES,
+    DIGESTS_PER_ROW,
+    VARIANTS,
+    Background,
+    HashedImage,
+    RowLabel,
+    variant_name,
+)
 from indexer.settings import HashingSettings
+
+LEAST_QUALITY = 50
+"""Below it a digest says little (0-100)."""
 
 SAME_FRAME_BITS = 4
 """A frame of which every digest is at most so far from that of a frame that is kept adds
@@ -49,7 +60,8 @@ def hash_image(
         max_frames: most frames that are hashed, the first included.
         max_video_frames: the same for a video, one a second; 0 refuses videos.
         timeout_s: longest that a decoding process may take, where one is asked.
-        deep: also reduce the first frame to what the deep tier makes its guesses from.
+        deep: also reduce a frame to what the deep tier makes its guesses from: the first, or
+            where that shows next to nothing, the first that does.
 
     Returns:
         The hashes. A transparent image has a second row, on black, only where
@@ -67,16 +79,17 @@ def hash_image(
         max_video_frames=max_video_frames,
         timeout_s=timeout_s,
     )
-    rows, reduced = _Rows(), None
+    rows, reduced, says = _Rows(), None, 0
     with closing(decode(data, limits)) as parts:
         head = next(parts)
         assert isinstance(head, Head)  # noqa: S101 - see decode
         incomplete = None
         for part in parts:
             if isinstance(part, Layer):
-                rows.add(part, orientation=head.orientation)
-                if deep and reduced is None:
-                    reduced = reduce(part.pixels)
+                quality = rows.add(part, orientation=head.orientation)
+                # A first frame that shows nothing must not hide from all guesses what follows it.
+                if deep and (reduced is None or says < LEAST_QUALITY <= quality):
+                    reduced, says = reduce(part.pixels, layer=_name_of(part)), quality
             elif isinstance(part, Refusal):
                 incomplete = part
     return HashedImage(
@@ -126,24 +139,30 @@ class _Rows:
         self.labels: list[RowLabel] = []
         self.traits: list[bytes] = []
 
-    def add(self, layer: Layer, *, orientation: int) -> None:
-        """Hash a layer, and keep its row unless it adds nothing."""
+    def add(self, layer: Layer, *, orientation: int) -> int:
+        """Hash a layer, and keep its row unless it adds nothing; returns its quality."""
         row, block = _row_of(layer.pixels, orientation=orientation)
         quality = quality_of(block)
         if layer.frame and quality == 0:
-            return  # flat: its bits are rounding noise
+            return quality  # flat: its bits are rounding noise
         allowed_bits = SAME_FRAME_BITS if layer.frame else 0
         if any(_farthest(row, held) <= allowed_bits for _, held in self.kept):
-            return
+            return quality
         self.kept.append((layer.background, row))
         label = RowLabel(frame=layer.frame, quality=quality, partial=layer.partial)
         self.labels.append(label)
         self.traits.append(traits_of(block, row[:DIGEST_BYTES]))
+        return quality
 
     def labels_needed(self) -> tuple[RowLabel, ...]:
         """Return the labels, or none where they say nothing."""
         plain = RowLabel(quality=self.labels[0].quality)
         return () if all(label == plain for label in self.labels) else tuple(self.labels)
+
+
+def _name_of(layer: Layer) -> str:
+    """Name a layer as a match does, behind the variant."""
+    return variant_name(0, layer.background, frame=layer.frame).removeprefix(VARIANTS[0].value)
 
 
 def _farthest(row: bytes, other: bytes) -> int:

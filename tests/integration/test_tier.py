@@ -1,5 +1,6 @@
 """The deep tier where it is used: indexing, visits again, re-scans, crawls."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +14,15 @@ from crawler.settings import CrawlJob, CrawlSettings
 from delist.ops.pictures import draw_photo, encode
 from indexer import Indexer
 from indexer.errors import Refusal, SettingsError
-from indexer.model import ImageVisit, MatchEventKind, Signal, VisitOutcome
+from indexer.model import (
+    MOST_VARIANT_CHARS,
+    Background,
+    ImageVisit,
+    MatchEventKind,
+    Signal,
+    VisitOutcome,
+    layer_of,
+)
 from indexer.settings import HashingSettings, IndexerSettings, MatchingSettings
 from tests.fakes.edits import cropped, digest_of
 from tests.fakes.signals import match_log
@@ -82,11 +91,26 @@ def test_an_edited_copy_matches_when_it_is_indexed(open_indexer: Open) -> None:
         assert match.is_deep
         assert match.hasher is None
         assert (match.variant or "").startswith("deep:")
-        assert len(match.variant or "") <= 64
+        assert len(match.variant or "") <= MOST_VARIANT_CHARS
         assert match.weighted_bits is not None
         assert match.weighted_bits <= match.threshold_bits
         (event,) = match_log(indexer.store)
         assert (event.kind, event.match) == (MatchEventKind.MATCHED, match)
+
+
+def test_a_first_picture_that_shows_nothing_hides_no_edited_copy(open_indexer: Open) -> None:
+    """Whoever puts a blank before an animation would keep all guesses from it."""
+    copy = Image.open(io.BytesIO(copy_of(1))).convert("RGB")
+    written = io.BytesIO()
+    blank = Image.new("RGB", copy.size, "white")
+    blank.save(written, "WEBP", save_all=True, append_images=[copy], quality=90)
+    with open_indexer() as indexer:
+        key = add_signal(indexer, 1)
+        (match,) = indexer.index_image(written.getvalue(), image_url=URL)
+
+        assert (match.signal_key, match.is_deep) == (key, True)
+        assert layer_of(match.variant or "") == (1, Background.WHITE)
+        assert len(match.variant or "") <= MOST_VARIANT_CHARS
 
 
 def test_the_fast_tier_does_not_find_it(open_indexer: Open) -> None:

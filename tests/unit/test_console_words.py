@@ -41,6 +41,15 @@ def test_a_guess_of_the_deep_tier_is_said_in_words(guess: Guess, said: str) -> N
     assert words.variant(guess.name) == said
 
 
+def test_what_a_guess_was_made_of_is_said_too() -> None:
+    """Where the first picture of an animation shows nothing, guesses are made of another."""
+    name = Guess(frame=Frame(left=0.05), variant=Variant.UPRIGHT).name + "+frame2+black"
+    assert words.variant(name) == (
+        "as an edited copy, 5 % are missing at the left,"
+        " picture 2 of an animation or video, on black"
+    )
+
+
 def test_a_frame_and_a_background_are_said_in_words() -> None:
     """Which picture of an animation, on which ground."""
     name = variant_name(1, Background.BLACK, frame=12)

@@ -77,6 +77,7 @@ _GUESS = "deep:"
 _EDGES = {"t": "top", "b": "bottom", "l": "left", "r": "right"}
 _EDGE = re.compile(r"\b([tblr])([+-])(\d+)")
 _TURN = re.compile(r"\bturn([+-])([\d.]+)")
+_LAYER = re.compile(r"\+(frame\d+|black)\b")
 _PART = re.compile(r"\bpart(\d+)/(\d+)/(\d+)/(\d+)")
 _ALIKE, _MIXED = 0.7, 0.3
 _LATTICE = 0.5
@@ -131,16 +132,7 @@ def variant(name: str) -> str:
         return _guess(*name.removeprefix(_GUESS).partition(":")[::2])
     first, *rest = name.split("+")
     words = [_VARIANTS.get(first, first.replace("_", " "))]
-    for part in rest:
-        if part.startswith("frame"):
-            words.append(f"picture {part.removeprefix('frame')} of an animation or video")
-        elif part == "black":
-            words.append("on black")
-        elif part == "partial":
-            words.append("the file breaks off")
-        else:
-            words.append(part.replace("_", " "))
-    return ", ".join(words)
+    return ", ".join([*words, *map(_layer, rest)])
 
 
 def _guess(turned: str, frame: str) -> str:
@@ -160,7 +152,14 @@ def _guess(turned: str, frame: str) -> str:
             f"in the part that begins {left} % from the left and {top} % from the top"
             f" and is {width} % wide and {height} % high"
         )
+    words += [_layer(part) for part in _LAYER.findall(frame)]
     return ", ".join(["as an edited copy", *words])
+
+
+def _layer(part: str) -> str:
+    if part.startswith("frame"):
+        return f"picture {part.removeprefix('frame')} of an animation or video"
+    return {"black": "on black", "partial": "the file breaks off"}.get(part, part.replace("_", " "))
 
 
 def evidence(found: Evidence) -> list[tuple[str, str, str]]:
