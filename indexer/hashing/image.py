@@ -79,7 +79,7 @@ def hash_image(
         max_video_frames=max_video_frames,
         timeout_s=timeout_s,
     )
-    rows, reduced, says = _Rows(), None, 0
+    rows, reduced, reduced_quality = _Rows(), None, 0
     with closing(decode(data, limits)) as parts:
         head = next(parts)
         assert isinstance(head, Head)  # noqa: S101 - see decode
@@ -88,8 +88,9 @@ def hash_image(
             if isinstance(part, Layer):
                 quality = rows.add(part, orientation=head.orientation)
                 # A first frame that shows nothing must not hide from all guesses what follows it.
-                if deep and (reduced is None or says < LEAST_QUALITY <= quality):
-                    reduced, says = reduce(part.pixels, layer=_name_of(part)), quality
+                if deep and (reduced is None or reduced_quality < LEAST_QUALITY <= quality):
+                    reduced = reduce(part.pixels, layer=_name_of(part))
+                    reduced_quality = quality
             elif isinstance(part, Refusal):
                 incomplete = part
     return HashedImage(

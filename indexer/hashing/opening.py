@@ -122,11 +122,12 @@ def _first_read(data: bytes, form: Format, *, max_pixels: int) -> ImageFile.Imag
     """Read the header in the first of its ways that works; the first error where none does."""
     reader = form.reader
     failed: Exception | None = None
+    left = max_pixels  # for all pictures of an icon together, since opening one decodes it
     assert reader is not None  # noqa: S101 - for mypy; format_of refuses
     for reading in readings(data, form):
         try:
             if form in {ICO, CURSOR}:
-                _check_icon(reading, max_pixels=max_pixels)
+                left -= _check_icon(reading, max_pixels=left)
             return reader(BytesIO(reading))
         except (ImageRefusedError, *_DECODER_ERRORS) as error:
             failed = failed or error
@@ -245,13 +246,13 @@ def _check_tiles(image: TiffImagePlugin.TiffImageFile, *, max_pixels: int) -> No
         raise ImageRefusedError(Refusal.TOO_MANY_PIXELS, "a tile exceeds the limit of the image")
 
 
-def _check_icon(data: bytes, *, max_pixels: int) -> None:
-    """Hold the pictures inside an icon against the limit.
+def _check_icon(data: bytes, *, max_pixels: int) -> int:
+    """Hold the pictures inside an icon against the limit; returns the pixels of the largest.
 
     Pillow decodes the largest while it opens the file, at the size that the
     picture's own header gives; the directory's 256x256 may be a lie.
     """
-    entry_bytes, first_entry = 16, 6
+    most, entry_bytes, first_entry = 0, 16, 6
     count = min(int.from_bytes(data[4:6], "little"), (len(data) - first_entry) // entry_bytes)
     for entry in range(first_entry, first_entry + count * entry_bytes, entry_bytes):
         start = int.from_bytes(data[entry + 12 : entry + 16], "little")
@@ -266,6 +267,8 @@ def _check_icon(data: bytes, *, max_pixels: int) -> None:
             pixels = width * height // 2
         if pixels > max_pixels:
             raise ImageRefusedError(Refusal.TOO_MANY_PIXELS, "a picture in the icon is too large")
+        most = max(most, pixels)
+    return most
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from delist.ops.pictures import draw_photo, encode
-from indexer.errors import Refusal
+from indexer.errors import ImageRefusedError, Refusal
 from indexer.hashing import hash_image
 from indexer.hashing.formats import sniff
 from indexer.hashing.jpeg import MOST_SCANS, has_many_scans
@@ -280,6 +280,22 @@ def test_an_entry_that_lies_hides_no_icon() -> None:
     assert hashed(icon(png, (50, 45))).rows == whole
     assert hashed(icon(png, (50, 1 << 30))).rows == whole
     assert hashed(icon(in_png(chunk(b"tEXt", b"a\0b", 0), png=png))).rows == whole
+
+
+def test_the_pictures_of_an_icon_share_one_limit() -> None:
+    """Each is decoded when it is tried: many entries that name one bomb must not multiply it."""
+    good, broken = encode(PHOTO.resize((96, 72))), encode(PHOTO.resize((100, 100)))[:-2000]
+    count, behind = 5, 6 + 16 * 5
+    entries = [(0, 0, len(broken), behind)] * (count - 1)
+    entries.append((96, 72, len(good), behind + len(broken)))
+    table = b"".join(struct.pack("<BBHHHII", w, h, 0, 1, 32, *at) for w, h, *at in entries)
+    icon = struct.pack("<HHH", 0, 1, count) + table + broken + good
+
+    enough = hash_image(icon, max_bytes=1 << 24, max_pixels=60_000)
+    assert enough.rows == hashed(good).rows
+    with pytest.raises(ImageRefusedError) as refused:
+        hash_image(icon, max_bytes=1 << 24, max_pixels=20_000)
+    assert refused.value.code is Refusal.CORRUPT
 
 
 @pytest.mark.parametrize(("form", "cut_bytes"), [("PNG", 400), ("GIF", 200), ("BMP", 2000)])
