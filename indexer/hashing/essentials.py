@@ -82,7 +82,7 @@ def essential_png(data: bytes, *, still: bool = False) -> bytes:
         if not is_kept:
             kept.append(data[begun:at])
             begun = end
-        elif name in {b"PLTE", b"tRNS"} and _has_its_sum(data[at + 4 : end]):
+        elif name in {b"PLTE", b"tRNS"} - before.keys() and _has_its_sum(data[at + 4 : end]):
             kept += [data[begun:at], _as_shown(name, data[at + 8 : end - 4], depth, colour)]
             begun = end
         before.setdefault(name, length)

@@ -11,6 +11,7 @@ from PIL import Image, ImageFile
 from delist.ops.pictures import draw_photo, encode
 from indexer.errors import ImageRefusedError, Refusal
 from indexer.hashing import hash_image
+from indexer.hashing.essentials import essential_png
 from indexer.hashing.formats import sniff
 from indexer.hashing.jpeg import MOST_SCANS, has_many_scans
 from indexer.hashing.opening import open_image
@@ -280,6 +281,12 @@ def test_an_entry_that_lies_hides_no_icon() -> None:
     assert hashed(icon(png, (50, 45))).rows == whole
     assert hashed(icon(png, (50, 1 << 30))).rows == whole
     assert hashed(icon(in_png(chunk(b"tEXt", b"a\0b", 0), png=png))).rows == whole
+
+
+def test_many_short_palettes_make_no_file_grow() -> None:
+    """A palette is filled up once: a megabyte of short ones would become two hundred."""
+    palettes = chunk(b"PLTE", b"abc") * 1000
+    assert len(essential_png(in_png(palettes, png=PALETTE))) < len(PALETTE) + len(palettes) + 2000
 
 
 def test_the_pictures_of_an_icon_share_one_limit() -> None:
