@@ -284,7 +284,7 @@ def test_an_entry_that_lies_hides_no_icon() -> None:
 
 
 def test_many_short_palettes_make_no_file_grow() -> None:
-    """A palette is filled up once: a megabyte of short ones would become two hundred."""
+    """A palette is filled up once: a megabyte of short ones would become fifty."""
     palettes = chunk(b"PLTE", b"abc") * 1000
     assert len(essential_png(in_png(palettes, png=PALETTE))) < len(PALETTE) + len(palettes) + 2000
 
